@@ -1,0 +1,119 @@
+"""The log's file ``events.db``: an SQLite database in WAL mode.
+
+``orgs`` and ``streams`` give internal numbers to names, so that a lead's name stands in one row only;
+``streams.kind`` is an index into ``KINDS``, ``is_known`` says that an event from outside is in the stream.
+``types`` numbers each (event type, payload version). ``events`` is the log: ``position`` 1, 2, 3 … without
+gaps, ``version`` likewise within its stream, both times in UTC microseconds, ``data`` the payload's JSON as
+it was sent. Two indexes are the concurrency checks: an id once per stream, a version once per stream.
+
+``PRAGMA user_version`` is the number of migrations that the file has seen; each one runs in a transaction
+with it. A commit is whole or absent: what a torn write leaves in the write-ahead log fails its checksums and
+is ignored, together with all that follows it, which is why the high-water mark stands beside it.
+"""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from kernel.errors import EventStoreError, LogNewerSchema
+
+#: Statements of each migration, in order. Only ever append to it.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE orgs (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
+        """CREATE TABLE streams (
+            number INTEGER PRIMARY KEY,
+            org INTEGER NOT NULL REFERENCES orgs (number),
+            kind INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            is_known INTEGER NOT NULL,
+            UNIQUE (org, kind, name)
+        ) STRICT""",
+        """CREATE TABLE types (
+            number INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            UNIQUE (name, version)
+        ) STRICT""",
+        """CREATE TABLE events (
+            position INTEGER PRIMARY KEY,
+            stream INTEGER NOT NULL REFERENCES streams (number),
+            version INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            type INTEGER NOT NULL REFERENCES types (number),
+            at_us INTEGER NOT NULL,
+            recorded_us INTEGER NOT NULL,
+            source TEXT,
+            data BLOB NOT NULL,
+            UNIQUE (stream, version),
+            UNIQUE (stream, id)
+        ) STRICT""",
+    ),
+)
+
+#: How long to wait for a lock that only a foreign tool can hold (a backup, a shell).
+BUSY_TIMEOUT_MS = 5000
+
+#: ``leadwheel`` in the file's header, so that another program's database is not taken for a log.
+APPLICATION_ID = 0x4C444857
+
+
+def configure(connection: sqlite3.Connection, *, synchronous: str, cache_kib: int) -> None:
+    """Set what a connection does not remember between runs. Checkpoints are ours, so that none fails unnoticed."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    connection.execute("PRAGMA foreign_keys = OFF")  # numbers are given by the same code that writes the rows
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def inspect_log(path: Path) -> int:
+    """The last position in a log that is about to be opened; 0 when there is none yet.
+
+    Looks through a read-only connection: one that may write would, on closing, move a damaged write-ahead
+    log's remains into the database and delete it, and with it what could still be saved.
+
+    Raises
+    ------
+    LogNewerSchema
+        A later version of this program wrote it.
+    EventStoreError
+        It is no database, or a damaged one.
+    """
+    if not path.exists():
+        return 0
+    try:
+        return _last_position(path)
+    except sqlite3.Error as error:
+        raise EventStoreError(f"{path} cannot be read: {error}; nothing was changed") from error
+
+
+def _last_position(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise LogNewerSchema(str(path), len(MIGRATIONS), version)
+        if version == 0:
+            return 0
+        (position,) = connection.execute("SELECT COALESCE(MAX(position), 0) FROM events").fetchone()
+    return int(position)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file, already inspected, to this version's schema."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
