@@ -1,0 +1,135 @@
+"""Absences: events that the system writes because nothing happened.
+
+``Absence`` declares one; ``AbsenceFold`` follows a lead's causes and answers and names the instant at which each
+absence may be written: once it is due, and a grace period has passed since both its cause and the lead's newest
+*old news* (an event recorded long after its time) were recorded. So loading history in batches invents nothing.
+
+The fold is separate from the features: those are computed from the raw events and correct themselves, while a
+written absence stays.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from eventstore.event import Event, NewEvent, Stream
+from kernel.keys import key64
+
+
+@dataclass(frozen=True)
+class Absence:
+    """No event of ``answers`` with the same ``key`` in [r, r + within) of the first ``cause`` r."""
+
+    event_type: str
+    id_prefix: str
+    cause: str
+    answers: tuple[str, ...]
+    key: str
+    within_us: int
+
+    def event_id(self, lead: str, key: str) -> str:
+        """The id that follows from what caused it: a hash of the lead and the key."""
+        return self.id_prefix + sha256(msgspec.json.encode([lead, key])).hexdigest()
+
+
+class Waiting(msgspec.Struct, array_like=True, gc=False):
+    """A cause without an answer so far: its key, its time, and when it was recorded."""
+
+    key: str
+    at_us: int
+    recorded_us: int
+
+
+class AbsenceState(msgspec.Struct, array_like=True):
+    """What is waited for, what is over, and the newest cause or answer folded.
+
+    ``over`` holds keys that were answered in time or whose absence is written; ``early`` the times of answers
+    whose cause has not come yet (one of the same instant counts).
+    """
+
+    waiting: dict[str, Waiting] = {}
+    over: dict[int, None] = {}
+    early: dict[int, int] = {}
+    last_us: int = -(2**62)
+    old_news_us: int = -(2**62)
+
+
+class AbsenceFold:
+    """Folds one kind of absence of one organisation."""
+
+    def __init__(
+        self, absence: Absence, payload: type[msgspec.Struct], *, grace_us: int, trigger_max_age_us: int
+    ) -> None:
+        self.absence = absence
+        self._payload = payload
+        self._grace_us = grace_us
+        self._trigger_max_age_us = trigger_max_age_us
+        self.types = frozenset((absence.cause, *absence.answers))
+
+    def note_recorded(self, state: AbsenceState, event: Event) -> None:
+        """Every event from outside is looked at: old news delays the writing."""
+        if event.recorded_us - event.at_us > self._trigger_max_age_us and event.recorded_us > state.old_news_us:
+            state.old_news_us = event.recorded_us
+
+    def fold(self, state: AbsenceState, event: Event, *, is_ordered: bool) -> bool:
+        """Take a cause or an answer. False: it came out of order, refold."""
+        if event.at_us <= state.last_us and not is_ordered:
+            return False
+        state.last_us = event.at_us
+        name = getattr(event.payload, self.absence.key)
+        hashed = key64(name)
+        if hashed in state.over:
+            return True
+        if event.type == self.absence.cause:
+            self._cause(state, event, name, hashed)
+        else:
+            self._answer(state, event, name, hashed)
+        return True
+
+    def _cause(self, state: AbsenceState, event: Event, name: str, hashed: int) -> None:
+        if state.early.pop(hashed, None) == event.at_us:
+            state.over[hashed] = None
+        elif name not in state.waiting:
+            state.waiting[name] = Waiting(name, event.at_us, event.recorded_us)
+
+    def _answer(self, state: AbsenceState, event: Event, name: str, hashed: int) -> None:
+        waiting = state.waiting.get(name)
+        if waiting is None:
+            state.early[hashed] = event.at_us
+        elif event.at_us < waiting.at_us + self.absence.within_us:
+            del state.waiting[name]
+            state.over[hashed] = None
+
+    def written(self, state: AbsenceState, event: Event) -> None:
+        """The system's own event came back from the log: that absence is over."""
+        name = getattr(event.payload, self.absence.key)
+        state.waiting.pop(name, None)
+        state.over[key64(name)] = None
+
+    def due_us(self, state: AbsenceState) -> int | None:
+        """When the next absence may be written."""
+        return min((self._due_us(state, each) for each in state.waiting.values()), default=None)
+
+    def due(self, state: AbsenceState, stream: Stream, now_us: int) -> Iterator[NewEvent]:
+        """The absences to write now, in order of their time."""
+        ready = [each for each in state.waiting.values() if self._due_us(state, each) <= now_us]
+        for each in sorted(ready, key=lambda w: (w.at_us, w.key)):
+            data: dict[str, Any] = {self.absence.key: each.key}
+            yield NewEvent(
+                stream=stream,
+                id=self.absence.event_id(stream.id, each.key),
+                type=self.absence.event_type,
+                at_us=each.at_us + self.absence.within_us,
+                data=msgspec.json.encode(data),
+                payload=self._payload(**data),
+            )
+
+    def _due_us(self, state: AbsenceState, waiting: Waiting) -> int:
+        return max(
+            waiting.at_us + self.absence.within_us,
+            waiting.recorded_us + self._grace_us,
+            state.old_news_us + self._grace_us,
+        )

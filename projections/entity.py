@@ -1,0 +1,403 @@
+"""The folded state of one entity: features, what is still to come, what was taken back, what raised.
+
+Plain synchronous code. ``fold`` takes the next event of the log in place or asks for a refold; ``read`` brings the
+values up to a time. Values are computed when they are asked for and kept per view until an event touches the view
+or its next change is reached.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from eventstore.event import Event, NewEvent, Stream, order_key
+from eventstore.retraction import effective, retracted_ids
+from eventstore.snapshots import Snapshot
+from eventstore.system import EVENT_RETRACTED, SYSTEM_ID_PREFIX
+from kernel.clock import Clock
+from kernel.errors import SnapshotCorrupt, SnapshotSchemaMismatch
+from kernel.ids import Position
+from projections.absence import AbsenceState
+from projections.aggregators.runtime import BEFORE, NEVER
+from projections.catalogue import Catalogue, Entities
+from projections.selection import Selection
+
+#: Events folded between two prunings of what no window reaches.
+_PRUNE_EVERY = 64
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An event that a fold raised on, and what it raised. ``stream`` is where it stands, not kept in a snapshot."""
+
+    version: int
+    event_id: str
+    type: str
+    error: str
+    recorded_us: int
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    """What a snapshot's ``state`` holds, as msgpack."""
+
+    position: int
+    floor_us: int
+    folded_us: int
+    has_outside_event: bool
+    slots: list[Any]
+    pending: list[tuple[int, int, str, str, int, int, bytes, str | None]]
+    awaited: list[str]
+    absences: list[AbsenceState]
+
+
+class FoldedEntity:
+    """A lead or a subject as of its newest event: implements what the actor host needs, and answers reads.
+
+    Attributes
+    ----------
+    as_of_us : when the values were last computed; not after the read, not before the newest event they contain.
+    floor_us : no read is earlier: the greatest ``recorded_us`` folded.
+    answers : encoded answers that still hold, by whatever key their reader chose; emptied by every change.
+    dead : events that raised, by version.
+    """
+
+    __slots__ = (
+        "_absences",
+        "_awaited",
+        "_changes",
+        "_dirty",
+        "_pending",
+        "_since_prune",
+        "_values",
+        "answers",
+        "as_of_us",
+        "catalogue",
+        "dead",
+        "entities",
+        "floor_us",
+        "folded_us",
+        "has_outside_event",
+        "number",
+        "position",
+        "state",
+        "stream",
+        "version",
+    )
+
+    def __init__(self, stream: Stream, number: int, catalogue: Catalogue) -> None:
+        self.stream, self.number, self.catalogue = stream, number, catalogue
+        self.entities: Entities = catalogue.of_kind(stream.kind)
+        self.version = 0
+        self.position = Position(0)
+        self.state = self.entities.compiled.new()
+        self.has_outside_event = False
+        self.as_of_us = self.floor_us = self.folded_us = BEFORE
+        self.answers: dict[Any, Any] | None = None
+        self.dead: dict[int, DeadLetter] | None = None
+        self._pending: list[Event] | None = None
+        self._awaited: set[str] | None = None
+        self._absences = [AbsenceState() for _ in catalogue.absences] if stream.kind == "lead" else []
+        self._values: list[tuple[Any, ...]] | None = None
+        self._changes: list[int] = []
+        self._dirty = -1
+        self._since_prune = 0
+
+    def fold(self, event: Event) -> bool:
+        """Take the next event. False: it needs a refold, and this entity is of no further use."""
+        self.version, self.position = event.version, event.position
+        if event.recorded_us > self.floor_us:
+            self.floor_us = event.recorded_us
+        if event.id[0] == SYSTEM_ID_PREFIX:
+            return self._fold_system(event)
+        self.has_outside_event = True
+        if event.type == EVENT_RETRACTED:
+            return False  # whether the id it names is in the state, only the log knows
+        if self._awaited is not None and event.id in self._awaited:
+            return True
+        if event.at_us > event.recorded_us:
+            self._wait(event)
+            return True
+        if self._pending is not None:
+            self._release(order_key(event))
+        if self.dead is not None and any(letter.type == event.type for letter in self.dead.values()):
+            return self._apply_carefully(event, is_ordered=False)
+        return self._apply(event, is_ordered=False)
+
+    def _fold_system(self, event: Event) -> bool:
+        for absence, state in zip(self.catalogue.absences, self._absences, strict=False):
+            if event.type == absence.absence.event_type:
+                self._decode(event)
+                absence.written(state, event)
+        return True
+
+    def _apply(self, event: Event, *, is_ordered: bool) -> bool:
+        """Fold one event whose time has come. False: too late for its place, or it raised."""
+        fold = self.entities.compiled.fold.get(event.type)
+        for absence, waiting in zip(self.catalogue.absences, self._absences, strict=False):
+            absence.note_recorded(waiting, event)
+        if fold is None:
+            return True
+        at_us = event.at_us
+        try:
+            payload = event.payload if event.payload is not None else self._decode(event)
+            if not fold(self.state, at_us, payload, is_ordered):
+                return False
+        except Exception:  # noqa: BLE001 - whatever a fold raises makes the event poison, not its lead: refold isolates it
+            return False
+        for absence, waiting in zip(self.catalogue.absences, self._absences, strict=False):
+            if event.type in absence.types and not absence.fold(waiting, event, is_ordered=is_ordered):
+                return False
+        if at_us > self.folded_us:
+            self.folded_us = at_us
+        self._dirty |= self.entities.compiled.touched[event.type]
+        self.answers = None
+        self._since_prune += 1
+        if self._since_prune >= _PRUNE_EVERY:
+            self._since_prune = 0
+            self.entities.compiled.prune(self.state, self.folded_us)
+        return True
+
+    def _decode(self, event: Event) -> Any:
+        return self.catalogue.event_types.payload_of(event)
+
+    def _wait(self, event: Event) -> None:
+        if self._pending is None:
+            self._pending = []
+        insort(self._pending, event, key=order_key)
+        self.answers = None
+
+    def _apply_carefully(self, event: Event, *, is_ordered: bool) -> bool:
+        """Fold an event that may raise: tried on a copy first, and left out whole when it does."""
+        error = tried(self, event)
+        if error is None:
+            return self._apply(event, is_ordered=is_ordered)
+        self.dead = {**(self.dead or {}), event.version: error}
+        return True
+
+    def _release(self, before: tuple[int, str]) -> None:
+        """Fold what waited for its time and now precedes ``before``.
+
+        Everything folded so far precedes it, so its order is known, ties included.
+        """
+        pending = self._pending or []
+        while pending and order_key(pending[0]) < before:
+            self._apply_carefully(pending.pop(0), is_ordered=True)
+        if not pending:
+            self._pending = None
+
+    def read(self, now_us: int) -> None:
+        """Bring the values up to a time, or to the newest event if that is later."""
+        now_us = max(now_us, self.floor_us, self.folded_us)
+        if self._pending is not None:
+            self._release((now_us + 1, ""))
+        compiled = self.entities.compiled
+        if self._values is None:
+            self._values, self._changes = [()] * len(compiled.view_names), [BEFORE] * len(compiled.view_names)
+            self._dirty = -1
+        for index, name in enumerate(compiled.view_names):
+            if self._dirty >> index & 1 or now_us >= self._changes[index]:
+                self._values[index], self._changes[index] = compiled.views[name](self.state, now_us)
+                self.as_of_us = now_us
+                self.answers = None
+        self._dirty = 0
+
+    def values(self, selection: Selection) -> list[Any]:
+        """The values asked for, as of ``as_of_us``; after ``read``."""
+        views = self._values
+        if views is None:
+            raise ValueError("read() comes first")
+        if selection.is_everything:
+            return [value for view in views for value in view]
+        return [views[view][index] for view, index in selection.picks]
+
+    def next_change_us(self, selection: Selection) -> int | None:
+        """The earliest instant at which one of them may change if nothing happens; None: never."""
+        change = min((self._changes[view] for view in selection.views), default=NEVER)
+        if self._pending is not None:
+            change = min(change, self._pending[0].at_us)
+        return None if change >= NEVER else change
+
+    def is_fresh(self, now_us: int) -> bool:
+        """Whether every value still holds at a time, so that ``answers`` may be sent."""
+        if self._values is None or self._dirty:
+            return False
+        if self._pending is not None and self._pending[0].at_us <= now_us:
+            return False
+        return now_us < min(self._changes, default=NEVER)
+
+    def due_us(self) -> int | None:
+        """The next instant at which an absence may be written, or at which an event that waits may bring one."""
+        due = [
+            at
+            for absence, state in zip(self.catalogue.absences, self._absences, strict=False)
+            if (at := absence.due_us(state)) is not None
+        ]
+        if self._pending is not None and self._absences:
+            due.append(self._pending[0].at_us)
+        return min(due, default=None)
+
+    def effects(self, now_us: int) -> list[NewEvent]:
+        """The absences to write now. What waited for its time is folded first: it may be the answer."""
+        if self._pending is not None:
+            self._release((now_us + 1, ""))
+        return [
+            event
+            for absence, state in zip(self.catalogue.absences, self._absences, strict=False)
+            for event in absence.due(state, self.stream, now_us)
+        ]
+
+    def is_dead(self, version: int) -> bool:
+        return self.dead is not None and version in self.dead
+
+    def dump(self) -> Snapshot:
+        saved = _Saved(
+            position=self.position,
+            floor_us=self.floor_us,
+            folded_us=self.folded_us,
+            has_outside_event=self.has_outside_event,
+            slots=self.entities.compiled.dump(self.state),
+            pending=[
+                (e.version, e.position, e.id, e.type, e.at_us, e.recorded_us, e.data, e.source)
+                for e in self._pending or ()
+            ],
+            awaited=sorted(self._awaited or ()),
+            absences=self._absences,
+        )
+        return Snapshot(
+            number=self.number,
+            version=self.version,
+            fingerprint=self.entities.compiled.fingerprint,
+            state=_ENCODER.encode(saved),
+            due_us=self.due_us(),
+            dead=tuple(_ENCODER.encode(letter) for letter in (self.dead or {}).values()),
+        )
+
+    @classmethod
+    def load(cls, stream: Stream, snapshot: Snapshot, catalogue: Catalogue) -> FoldedEntity:
+        """Raises ``SnapshotError``."""
+        entity = cls(stream, snapshot.number, catalogue)
+        if snapshot.fingerprint != entity.entities.compiled.fingerprint:
+            raise SnapshotSchemaMismatch(f"{snapshot.fingerprint} is not {entity.entities.compiled.fingerprint}")
+        try:
+            saved = _DECODER.decode(snapshot.state)
+            letters = [msgspec.msgpack.decode(each, type=DeadLetter) for each in snapshot.dead]
+            entity.state = entity.entities.compiled.load(saved.slots)
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
+            raise SnapshotCorrupt(str(error)) from error
+        entity.version, entity.position = snapshot.version, Position(saved.position)
+        entity.floor_us, entity.folded_us = saved.floor_us, saved.folded_us
+        entity.has_outside_event = saved.has_outside_event
+        entity._awaited = set(saved.awaited) or None
+        entity._pending = [entity._event(*each) for each in saved.pending] or None
+        if len(saved.absences) == len(entity._absences):
+            entity._absences = saved.absences
+        elif entity._absences:
+            raise SnapshotSchemaMismatch("another set of absences")
+        entity.dead = {each.version: each for each in letters} or None
+        return entity
+
+    def _event(
+        self, version: int, position: int, id: str, type: str, at: int, recorded: int, data: bytes, source: str | None
+    ) -> Event:
+        return Event(self.stream, self.number, version, Position(position), id, type, at, recorded, data, source)
+
+    def copy(self) -> FoldedEntity:
+        """An independent entity of equal state."""
+        return FoldedEntity.load(self.stream, self.dump(), self.catalogue)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Saved)
+
+
+def refolded(
+    stream: Stream,
+    number: int,
+    catalogue: Catalogue,
+    events: Sequence[Event],
+    *,
+    until_us: int | None = None,
+    known_at_us: int | None = None,
+) -> FoldedEntity:
+    """The entity of a whole stream, folded in order of (time, id) up to a time; later events wait for theirs.
+
+    Retracted events are left out, and whole those on which the fold raises. ``known_at_us`` admits only what was
+    recorded by then. ``events`` are given by version.
+    """
+    known = [e for e in events if known_at_us is None or e.recorded_us <= known_at_us]
+    counting, system = effective(known)
+    newest_us = max((e.recorded_us for e in known), default=BEFORE)
+    dead: dict[int, DeadLetter] = {}
+    entity = None
+    while entity is None:
+        entity = _fold_all(
+            FoldedEntity(stream, number, catalogue), counting, dead, newest_us if until_us is None else until_us
+        )
+    for event in system:
+        entity._fold_system(event)
+    outside = {e.id for e in known} - {e.id for e in system}
+    entity.has_outside_event = bool(outside)
+    entity._awaited = set(retracted_ids(known)) - outside or None
+    entity.dead = dead or None
+    if known:
+        entity.version, entity.position = known[-1].version, known[-1].position
+        entity.floor_us = newest_us if until_us is None else BEFORE
+    return entity
+
+
+def _fold_all(
+    entity: FoldedEntity, events: Sequence[Event], dead: dict[int, DeadLetter], until_us: int
+) -> FoldedEntity | None:
+    """Fold in order, leaving out what is in ``dead``. None: another event raised; it was added, start again.
+
+    Events of a type that raised before are tried on a copy first, so that a lead with many of them is not
+    started again for each.
+    """
+    careful = {letter.type for letter in dead.values()}
+    for event in events:
+        if event.version in dead:
+            continue
+        if event.at_us > until_us:
+            entity._wait(event)
+        elif event.type in careful and (error := tried(entity, event)) is not None:
+            dead[event.version] = error
+        elif not entity._apply(event, is_ordered=True):
+            dead[event.version] = tried(entity, event) or _letter(event, RuntimeError("raised once, not again"))
+            return None
+    entity.entities.compiled.prune(entity.state, entity.folded_us)
+    return entity
+
+
+def tried(entity: FoldedEntity, event: Event) -> DeadLetter | None:
+    """What the fold raises on the event, tried on a copy of the state; None when it does not."""
+    compiled = entity.entities.compiled
+    try:
+        fold = compiled.fold.get(event.type)
+        if fold is not None:
+            payload = entity.catalogue.event_types.payload_of(event)
+            fold(compiled.load(compiled.dump(entity.state)), event.at_us, payload, True)
+    except Exception as error:  # noqa: BLE001 - this is where poison is recognised, and counted by its letter
+        return _letter(event, error)
+    return None
+
+
+def _letter(event: Event, error: Exception) -> DeadLetter:
+    return DeadLetter(event.version, event.id, event.type, f"{type(error).__name__}: {error}", event.recorded_us)
+
+
+class FoldedEntities:
+    """Makes the entities of all organisations: handed to the actor host as its folds."""
+
+    def __init__(self, catalogue_of: Callable[[str], Catalogue], clock: Clock) -> None:
+        self._catalogue_of, self._clock = catalogue_of, clock
+
+    def new(self, stream: Stream, number: int) -> FoldedEntity:
+        return FoldedEntity(stream, number, self._catalogue_of(stream.org))
+
+    def load(self, stream: Stream, snapshot: Snapshot) -> FoldedEntity:
+        return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org))
+
+    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> FoldedEntity:
+        return refolded(stream, number, self._catalogue_of(stream.org), events)

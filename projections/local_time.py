@@ -1,0 +1,72 @@
+"""Local time of an organisation: hours, weekdays and dates from UTC microseconds, daylight saving included."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from kernel.times import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_SPAN_US = 15 * MINUTE_US
+_KEPT = 200_000
+
+
+class LocalTime:
+    """The offset of an IANA zone at an instant, remembered by the quarter of an hour.
+
+    No zone changes its offset twice within a quarter of an hour, so equal offsets at both ends of one hold
+    throughout (tests/unit/projections/test_local_time.py compares with zoneinfo around every transition).
+
+    Examples
+    --------
+    >>> berlin = LocalTime("Europe/Berlin")
+    >>> berlin.offset_us(0) // 3_600_000_000
+    1
+    """
+
+    def __init__(self, zone: str) -> None:
+        self.zone = zone
+        self._zone = ZoneInfo(zone)
+        self._offsets: dict[int, int] = {}
+
+    def offset_us(self, at_us: int) -> int:
+        """Local time minus UTC at an instant."""
+        span = at_us // _SPAN_US
+        offset = self._offsets.get(span)
+        if offset is not None:
+            return offset
+        first, last = self._exact_us(span * _SPAN_US), self._exact_us((span + 1) * _SPAN_US - 1)
+        if first != last:
+            return self._exact_us(at_us)
+        if len(self._offsets) >= _KEPT:
+            self._offsets.clear()
+        self._offsets[span] = first
+        return first
+
+    def local_us(self, at_us: int) -> int:
+        """Microseconds of the local clock face since 1970-01-01 00:00 of the same face."""
+        return at_us + self.offset_us(at_us)
+
+    def next_midnight_us(self, at_us: int) -> int:
+        """An instant after ``at_us`` and not after the next change of the local date."""
+        local = self.local_us(at_us)
+        guess = at_us + DAY_US - local % DAY_US
+        other = guess + self.offset_us(at_us) - self.offset_us(guess)
+        return min(guess, other) if other > at_us else guess
+
+    def _exact_us(self, at_us: int) -> int:
+        try:
+            when = (_EPOCH + dt.timedelta(microseconds=at_us)).astimezone(self._zone)
+        except OverflowError:  # within a day of the years 1 or 9999: the offset a day further in
+            return self._exact_us(at_us + 2 * DAY_US if at_us < 0 else at_us - 2 * DAY_US)
+        offset = when.utcoffset()
+        return 0 if offset is None else round(offset / dt.timedelta(seconds=1)) * SECOND_US
+
+
+def hour_of(local_us: int) -> int:
+    """Hour of the local day, 0 to 23."""
+    return local_us // HOUR_US % 24
+
+
+def weekday_of(local_us: int) -> int:
+    """Day of the local week, 0 = Monday (1970-01-01 was a Thursday)."""
+    return (local_us // DAY_US + 3) % 7

@@ -1,0 +1,63 @@
+"""Which features a read asks for, in which order, and what they become as a vector of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from projections.catalogue import Entities, Feature
+
+
+class Selection:
+    """Features in the order of an answer. ``picks`` are their places: (index of the view, index within it)."""
+
+    def __init__(self, entities: Entities, features: tuple[Feature, ...]) -> None:
+        self.entities, self.features = entities, features
+        self.names = tuple(each.feature for each in features)
+        places = _places(entities)
+        self.picks = tuple(places[name] for name in self.names)
+        self.views = tuple(sorted({view for view, _ in self.picks}))
+        self.is_everything = features == entities.features
+
+    @cached_property
+    def columns(self) -> tuple[tuple[str, int, str | None], ...]:
+        """Columns of the vector: (name, index of the feature, category it stands for or None for its number).
+
+        A category has a column per word of its vocabulary and one for every other word; open strings, lists and
+        times have none.
+        """
+        columns: list[tuple[str, int, str | None]] = []
+        for index, each in enumerate(self.features):
+            if each.dtype in ("int", "float"):
+                columns.append((each.feature, index, None))
+            elif each.dtype == "string" and each.vocabulary:
+                columns += [(f"{each.feature}={word}", index, word) for word in (*each.vocabulary, "other")]
+        return tuple(columns)
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _, _ in self.columns)
+
+    def vector(self, values: Sequence[Any]) -> list[Any]:
+        """The numbers of the columns; null stays None, a category's columns are 0 or 1 (all 0 for null)."""
+        return [
+            values[index] if word is None else self._one_hot(index, word, values[index])
+            for _, index, word in self.columns
+        ]
+
+    def _one_hot(self, index: int, word: str, value: str | None) -> int:
+        if word == "other":
+            return int(value is not None and value not in self.features[index].vocabulary)
+        return int(value == word)
+
+
+def _places(entities: Entities) -> dict[str, tuple[int, int]]:
+    places: dict[str, tuple[int, int]] = {}
+    counts = dict.fromkeys(entities.views, 0)
+    index = {view: i for i, view in enumerate(entities.views)}
+    for each in entities.features:
+        places[each.feature] = (index[each.view], counts[each.view])
+        counts[each.view] += 1
+    return places
