@@ -1,0 +1,188 @@
+"""Folding the whole log anew, beside the cache that is in use, and taking its place.
+
+Two ways through the log. One scan in log order, all entities growing side by side, as long as they fit in memory: each
+event is read once and in the cheapest order; a stream whose events came late is left to the end. Otherwise
+stream by stream, a few thousand events at a time, each stream sorted before it is folded. Both write to a fresh cache.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+import msgspec
+
+from actors.activation import READ_EVENTS, SLICE_EVENTS, Activator, chunks
+from actors.entity import Entity, Folds
+from actors.host import ActorHost
+from eventstore.event import Event, Stream, StreamInfo
+from eventstore.snapshots import SnapshotStore
+from eventstore.store import EventStore
+from kernel.clock import Clock
+from kernel.ids import Position
+from kernel.times import SECOND_US
+
+_STREAM_PAGE = 10_000
+_BACKLOG_MAX = 5_000
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Events folded, of how many, and the mean rate since the start. ``remaining_s`` is None before there is a rate."""
+
+    done: int
+    total: int
+    events_per_s: float
+    remaining_s: float | None
+
+
+class Rebuild:
+    """One replay of the log into a fresh cache.
+
+    Parameters
+    ----------
+    target : an empty cache.
+    max_entities : streams that are folded side by side; with more of them the log is read stream by stream.
+    on_progress : told after every few thousand events.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        folds: Folds,
+        target: SnapshotStore,
+        clock: Clock,
+        max_entities: int = 50_000,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.target = target
+        self._store = store
+        self._folds = folds
+        self._clock = clock
+        self._max_entities = max_entities
+        self._on_progress = on_progress
+        self._activator = Activator(store=store, snapshots=target, folds=folds)
+        self._began_us = clock.monotonic_us()
+        self._after = Position(0)
+        self._done = self._total = 0
+
+    async def run(self) -> Progress:
+        """Fold everything that is in the log now, then what came meanwhile. ``catch_up`` adds what comes later."""
+        self._began_us = self._clock.monotonic_us()
+        # Before the streams are listed: one that begins in between is caught up with, and not forgotten.
+        self._after = await self._store.last_position()
+        infos = [info async for info in _all_streams(self._store)]
+        self._total = sum(info.version for info in infos)
+        if len(infos) <= self._max_entities:
+            await self._scan()
+        else:
+            await self._fold_streams(infos)
+        await self.catch_up()
+        return self._tell(0)
+
+    async def fold_selected(self, streams: Sequence[Stream]) -> Progress:
+        """Fold these streams only, into a cache that has the others."""
+        infos = [info for info in await self._store.info(streams) if info is not None]
+        self._total = sum(info.version for info in infos)
+        await self._fold_streams(infos)
+        await self.target.flush()
+        return self._tell(0)
+
+    async def catch_up(self) -> None:
+        """Fold the rest of the log, until its end is reached, and write everything."""
+        while tail := await self._store.read_log(after=self._after, limit=READ_EVENTS):
+            entities = await self._activator.load(list(dict.fromkeys(event.stream for event in tail)))
+            await self._put_all(entity for entity in entities.values() if entity is not None)
+            self._after = tail[-1].position
+        self.target.note_applied(self._after)
+        await self.target.flush()
+
+    async def adopt(self, host: ActorHost) -> SnapshotStore:
+        """Let a running host use the new cache from now on. Returns the old one, for its owner to close.
+
+        No stale state is served: the host drops every entity in the same turn of the loop.
+        """
+        host.begin_swap()
+        try:
+            await self.catch_up()
+        except BaseException:
+            host.cancel_swap()
+            raise
+        return host.adopt(self.target)
+
+    async def _scan(self) -> None:
+        entities: dict[Stream, Entity] = {}
+        late: dict[Stream, None] = {}
+        self._after = Position(0)
+        page = await self._store.read_log(after=self._after, limit=READ_EVENTS)
+        while page:
+            self._after = page[-1].position
+            # The store's thread reads the next page while this one is folded.
+            reading = asyncio.ensure_future(self._store.read_log(after=self._after, limit=READ_EVENTS))
+            try:
+                for start in range(0, len(page), SLICE_EVENTS):
+                    self._fold_slice(page[start : start + SLICE_EVENTS], entities, late)
+                    await asyncio.sleep(0)
+                self._tell(len(page))
+            finally:
+                page = await reading
+        await self._put_all(entities.values())
+        entities.clear()
+        infos = await self._store.info(list(late))
+        await self._fold_streams([info for info in infos if info is not None], is_counted=False)
+
+    def _fold_slice(self, events: Sequence[Event], entities: dict[Stream, Entity], late: dict[Stream, None]) -> None:
+        for event in events:
+            stream = event.stream
+            entity = entities.get(stream)
+            if entity is None:
+                if stream in late:
+                    continue
+                if event.version != 1 or len(entities) >= self._max_entities:
+                    late[stream] = None
+                    continue
+                entity = entities[stream] = self._folds.new(stream, event.number)
+            if not entity.fold(event):
+                del entities[stream]
+                late[stream] = None
+
+    async def _fold_streams(self, infos: Iterable[StreamInfo], *, is_counted: bool = True) -> None:
+        for chunk in chunks(infos):
+            logs = await self._store.read_many([info.stream for info in chunk])
+            since = 0
+            for info, events in zip(chunk, logs, strict=True):
+                if events:
+                    self.target.put(self._folds.refold(info.stream, info.number, events).dump())
+                since += len(events)
+                if since >= SLICE_EVENTS:
+                    since = 0
+                    await asyncio.sleep(0)
+            await self._relieve()
+            self._tell(sum(map(len, logs)) if is_counted else 0)
+
+    async def _put_all(self, entities: Iterable[Entity]) -> None:
+        for count, entity in enumerate(entities, start=1):
+            self.target.put(entity.dump())
+            if count % SLICE_EVENTS == 0:
+                await asyncio.sleep(0)
+                await self._relieve()
+
+    async def _relieve(self) -> None:
+        if self.target.backlog > _BACKLOG_MAX:
+            await self.target.flush()
+
+    def _tell(self, count: int) -> Progress:
+        self._done += count
+        self._total = max(self._total, self._done)  # what came meanwhile is folded too
+        elapsed_s = (self._clock.monotonic_us() - self._began_us) / SECOND_US
+        rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
+        progress = Progress(self._done, self._total, rate, (self._total - self._done) / rate if rate else None)
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        return progress
+
+
+async def _all_streams(store: EventStore) -> AsyncIterator[StreamInfo]:
+    after_number = 0
+    while page := await store.list_streams(after_number=after_number, limit=_STREAM_PAGE):
+        for info in page:
+            yield info
+        after_number = page[-1].number
