@@ -56,6 +56,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_timers_fired", "counter", "Deadlines worked off since the start"),
     MetricSpec("leadwheel_timer_effects", "counter", "Events that time alone caused, since the start"),
     MetricSpec("leadwheel_timer_lag_seconds", "gauge", "How long the first due timer had waited at the last tick"),
+    MetricSpec("leadwheel_answers_bytes", "gauge", "Encoded answers kept, at most"),
     MetricSpec("leadwheel_jobs_running", "gauge", "Jobs that have not ended"),
     MetricSpec("leadwheel_ready", "gauge", "1 when /readyz answers 200"),
 )

@@ -67,6 +67,9 @@ class ServerSettings(Section, frozen=True):
     max_body_mb: Annotated[int, Meta(ge=1, le=256)] = 16  # of a request, after gzip: memory held per request
     max_event_kb: Annotated[int, Meta(ge=1, le=1024)] = 64  # of one event: beyond it an attachment, not a fact
     max_events: Annotated[int, Meta(ge=1, le=100_000)] = 10_000  # in one request: one commit, about 0.1 s
+    answers_mb: Annotated[int, Meta(ge=1, le=65_536)] = (
+        128  # encoded answers kept until their lead changes, about 5 KB each
+    )
     shutdown_timeout_s: Annotated[float, Meta(gt=0, le=9)] = (
         6.0  # for requests in flight; the rest of 10 s is for snapshots
     )

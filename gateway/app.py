@@ -1,0 +1,210 @@
+"""The composition root: every object of a service, built in one place and handed to the others.
+
+``open_service`` builds and starts, ``build_app`` puts HTTP around it. The order of starting: log, cache,
+host, recovery, timers; of stopping: timers, host (snapshots), cache, log.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from actors.host import ActorHost
+from actors.ingest import Ingest
+from actors.limits import ActorLimits
+from actors.ticker import Ticker
+from actors.wheel import TimerWheel
+from eventstore.memory import MemoryEventStore
+from eventstore.snapshots import SnapshotStore
+from eventstore.sqlite import SqliteEventStore, SqliteOptions
+from eventstore.store import EventStore
+from gateway.caches import Caches, LmdbCaches, MemoryCaches
+from gateway.endpoint import binder, missing
+from gateway.keyring import Keyring
+from gateway.measures import watch
+from gateway.orgs import Orgs
+from gateway.routes import batch, catalogue, dead_letters, events, extract, features, jobs, operations, timeline
+from gateway.routing import Route, RouteTable
+from gateway.service import Service
+from kernel.clock import Clock
+from kernel.fatal import OnFatal, exit_now
+from kernel.ids import IdSource
+from kernel.settings import Settings
+from kernel.times import SECOND_US
+from projections.entity import FoldedEntities
+
+STOP_TIMEOUT_S = 2.5  # for snapshots, when the service stops
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+
+#: Every route, the hot ones first. What is here is dispatched, documented and measured.
+ROUTES: Sequence[Route] = (
+    *features.ROUTES,
+    *events.ROUTES,
+    *batch.ROUTES,
+    *extract.ROUTES,
+    *timeline.ROUTES,
+    *catalogue.ROUTES,
+    *dead_letters.ROUTES,
+    *jobs.ROUTES,
+    *operations.ROUTES,
+)
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """Where a service keeps its files."""
+
+    directory: Path
+
+
+def build_app(service: Service) -> web.Application:
+    """An application that serves one service; closing the service is its opener's."""
+    app = web.Application(client_max_size=service.settings.server.max_body_mb * 1024 * 1024)
+    app[SERVICE] = service
+    service.routes = ROUTES
+    app.router.register_resource(RouteTable(ROUTES, binder(service), missing(service)))
+    return app
+
+
+async def open_service(
+    settings: Settings,
+    *,
+    paths: Paths | None,
+    clock: Clock,
+    seed: int | None = None,
+    is_trusting: bool = False,
+    is_ticking: bool = True,
+    on_fatal: OnFatal = exit_now,
+) -> Service:
+    """Open or make the data directory, recover, and start what runs on its own.
+
+    Parameters
+    ----------
+    paths : None keeps everything in memory.
+    seed : of the ids that the server gives; None for the system's chance.
+    is_ticking : False leaves it to the caller to tick ``Service.ticker``.
+    is_trusting : callers need no key and may name any org: for the process that owns the directory.
+
+    Raises
+    ------
+    SettingsError, EventStoreError, DefinitionError
+        Nothing was started.
+    """
+    ids = IdSource(clock, seed)
+    trusted = frozenset(settings.org) if is_trusting else None
+    keyring = Keyring(paths.directory if paths else None, clock, trusted_orgs=trusted)
+    orgs = Orgs(settings, clock=clock, ids=ids)
+    store = await _open_store(settings, paths, orgs, clock, on_fatal)
+    try:
+        caches = _caches(settings, paths, orgs, clock, on_fatal)
+        snapshots = await caches.open()
+    except BaseException:
+        await store.close()
+        raise
+    folds = FoldedEntities(orgs.catalogue_of, clock)
+    parts = _Parts(settings, clock, store, snapshots, folds)
+    service = Service(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        keyring=keyring,
+        orgs=orgs,
+        store=store,
+        host=parts.host,
+        ingest=parts.ingest,
+        ticker=parts.ticker,
+        folds=folds,
+        caches=caches,
+        closers=[parts.close, store.close],
+    )
+    watch(service)
+    try:
+        await parts.start(service.fail, is_ticking=is_ticking)
+    except BaseException:
+        await service.close()
+        raise
+    service.is_recovered = True
+    return service
+
+
+async def _open_store(
+    settings: Settings, paths: Paths | None, orgs: Orgs, clock: Clock, on_fatal: OnFatal
+) -> EventStore:
+    if paths is None or settings.store.kind == "memory":
+        return MemoryEventStore(types=orgs.types(), clock=clock)
+    options = msgspec.structs.asdict(settings.store)
+    del options["kind"]
+    return await SqliteEventStore.open(
+        paths.directory, types=orgs.types(), clock=clock, options=SqliteOptions(**options), on_fatal=on_fatal
+    )
+
+
+def _caches(settings: Settings, paths: Paths | None, orgs: Orgs, clock: Clock, on_fatal: OnFatal) -> Caches:
+    if paths is None or settings.store.kind == "memory":
+        return MemoryCaches()
+    return LmdbCaches(
+        paths.directory,
+        clock=clock,
+        on_fatal=on_fatal,
+        fingerprint=orgs.fingerprint(),
+        map_size_bytes=round(settings.actors.snapshot_max_gb * 2**30),
+    )
+
+
+class _Parts:
+    """What runs on its own: the host's housekeeping and the timers, each a named task that is awaited at the end."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, store: EventStore, snapshots: SnapshotStore, folds: FoldedEntities
+    ) -> None:
+        actors = settings.actors
+        wheel = TimerWheel(start_us=clock.now_us(), tick_us=round(actors.tick_s * SECOND_US))
+        limits = ActorLimits(
+            max_awake=actors.max_awake,
+            idle_timeout_s=actors.idle_timeout_s,
+            snapshot_interval_s=actors.snapshot_interval_s,
+            snapshot_slice=actors.snapshot_slice,
+            mailbox_events=actors.mailbox_events,
+            backlog_max=actors.backlog_max,
+            recovery_batch=actors.recovery_batch,
+        )
+        self.host = ActorHost(store=store, snapshots=snapshots, folds=folds, clock=clock, wheel=wheel, limits=limits)
+        self.ingest = Ingest(
+            store=store, host=self.host, max_events=actors.intake_events, max_bytes=actors.intake_mb * 2**20
+        )
+        self.ticker = Ticker(
+            store=store,
+            host=self.host,
+            ingest=self.ingest,
+            wheel=wheel,
+            clock=clock,
+            tick_s=actors.tick_s,
+            budget=actors.due_budget,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, on_failure: Callable[[BaseException], None], *, is_ticking: bool) -> None:
+        """Recover what must be before anything is read, then begin to run."""
+        await self.host.start()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                on_failure(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+
+        for name, run in (("actors", self.host.run), ("ticker", self.ticker.run)):
+            if name == "ticker" and not is_ticking:
+                continue
+            task = asyncio.create_task(run(), name=name)
+            task.add_done_callback(ended)
+            self._tasks.append(task)
+
+    async def close(self) -> None:
+        """Stop the timers, finish what is under way, snapshot what is awake, close the cache."""
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.ingest.drain()
+        await self.host.stop(timeout_s=STOP_TIMEOUT_S)
+        await self.host.snapshots.close()

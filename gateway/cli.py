@@ -1,0 +1,88 @@
+"""``leadwheel``: the command line.
+
+Results go to standard output, progress and logs to standard error. Exit 0: done; 1: done, but something was
+refused, differed or was not found; 2: usage or settings; 3: the directory is in use or damaged, or the service
+cannot be reached.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import structlog
+from cyclopts import App, CycloptsError
+
+from gateway.client import Refused, Unreachable
+from gateway.commands import demo, ingest, jobs, keys, reading, serve
+from gateway.commands.common import DONE, PARTLY, UNREACHABLE, USAGE, notes
+from gateway.version import VERSION
+from kernel.errors import DefinitionError, EventStoreError, LeadwheelError, SettingsError
+
+app = App(
+    name="leadwheel",
+    help="Live features of every lead from one event log.",
+    version=VERSION,
+    result_action="return_value",
+    exit_on_error=False,
+    error_console=notes,
+)
+app.command(serve.serve)
+app.command(ingest.ingest)
+app.command(reading.features)
+app.command(reading.catalogue)
+app.command(reading.settings)
+app.command(jobs.replay)
+app.command(jobs.verify)
+app.command(keys.app)
+app.command(demo.demo)
+
+#: What an error that ends a command means for whoever called it; the first that fits decides.
+EXIT_CODES: tuple[tuple[type[LeadwheelError], int], ...] = (
+    (SettingsError, USAGE),
+    (DefinitionError, USAGE),
+    (Unreachable, UNREACHABLE),
+    (EventStoreError, UNREACHABLE),
+    (Refused, PARTLY),
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and answer its exit code."""
+    _configure_logs()
+    try:
+        code = app(list(arguments))
+    except CycloptsError:
+        return USAGE  # already told, with the usage
+    except LeadwheelError as error:
+        notes.print(f"leadwheel: {error}", markup=False, soft_wrap=True)
+        return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), PARTLY)
+    except KeyboardInterrupt:
+        return 130  # as the shell counts an interrupt
+    return code if isinstance(code, int) else DONE
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _configure_logs() -> None:
+    """Structured lines on standard error: readable on a terminal, JSON elsewhere."""
+    renderer = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(sort_keys=True)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    main()

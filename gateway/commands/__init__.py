@@ -1,0 +1,1 @@
+"""The commands of ``leadwheel``, a group per file; ``gateway.cli`` names them."""

@@ -1,0 +1,31 @@
+"""``leadwheel serve``: the service itself."""
+
+from pathlib import Path
+
+from gateway import server
+from gateway.commands.common import DEFAULT_DIRECTORY, settings_of
+
+
+def serve(
+    *,
+    data_dir: Path = DEFAULT_DIRECTORY,
+    host: str | None = None,
+    port: int | None = None,
+    config: Path | None = None,
+) -> int:
+    """Run the service until it is told to stop; it is ready when /readyz says 200.
+
+    Parameters
+    ----------
+    data_dir
+        Directory of the data; made if it is missing.
+    host
+        Address to listen on; only this machine's own until a key exists.
+    port
+        Port to listen on.
+    config
+        Settings file; default: leadwheel.toml in the data directory, if it is there.
+    """
+    settings = settings_of(data_dir, config, {"server.host": host, "server.port": port})
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return server.run(settings, data_dir)

@@ -1,0 +1,35 @@
+"""Which number of which component stands behind which metric."""
+
+from gateway.service import Service
+
+
+def watch(service: Service) -> None:
+    """Let the metrics read the components' own counters at each scrape."""
+    metrics, host, store, outcomes = service.metrics, service.host, service.store, service.outcomes
+    for outcome in outcomes:
+        metrics.watch("leadwheel_events", lambda outcome=outcome: outcomes[outcome], outcome)  # type: ignore[misc]
+    metrics.watch("leadwheel_http_errors", lambda: service.errors)
+    metrics.watch("leadwheel_ready", lambda: not service.not_ready())
+    metrics.watch("leadwheel_answers_bytes", lambda: service.answers.size_bytes)
+    metrics.watch("leadwheel_jobs_running", lambda: service.jobs.running)
+    metrics.watch("leadwheel_log_events", lambda: store.statistics().events)
+    metrics.watch("leadwheel_log_commits", lambda: store.statistics().commits)
+    metrics.watch("leadwheel_log_duplicates", lambda: store.statistics().duplicates)
+    metrics.watch("leadwheel_log_refused", lambda: store.statistics().refused)
+    metrics.watch("leadwheel_streams_cached", lambda: store.statistics().streams_cached)
+    metrics.watch("leadwheel_actors_awake", lambda: host.statistics().awake)
+    metrics.watch("leadwheel_actors_busy", lambda: host.statistics().busy)
+    metrics.watch("leadwheel_actors_passivations", lambda: host.statistics().counts.passivated)
+    metrics.watch("leadwheel_activations", lambda: host.statistics().activations.from_snapshot, "snapshot")
+    metrics.watch("leadwheel_activations", lambda: host.statistics().activations.from_log, "log")
+    metrics.watch("leadwheel_snapshots_unusable", lambda: host.statistics().activations.snapshot_errors)
+    metrics.watch("leadwheel_events_folded", lambda: host.statistics().counts.folded)
+    metrics.watch("leadwheel_refolds", lambda: host.statistics().counts.refolded)
+    metrics.watch("leadwheel_snapshots_behind", lambda: host.statistics().behind)
+    metrics.watch("leadwheel_snapshot_backlog", lambda: host.snapshots.backlog)
+    metrics.watch("leadwheel_intake_events", lambda: service.ingest.statistics().events)
+    metrics.watch("leadwheel_intake_full", lambda: service.ingest.statistics().full)
+    metrics.watch("leadwheel_timers", lambda: host.statistics().timers)
+    metrics.watch("leadwheel_timers_fired", lambda: service.ticker.statistics().fired)
+    metrics.watch("leadwheel_timer_effects", lambda: service.ticker.statistics().effects)
+    metrics.watch("leadwheel_timer_lag_seconds", lambda: service.ticker.statistics().lag_us / 1e6)

@@ -1,0 +1,1 @@
+"""The routes, a group per file; ``gateway.app`` joins their tables into one."""

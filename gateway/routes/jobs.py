@@ -1,0 +1,117 @@
+"""Jobs: replay the log into new snapshots, verify what is served against it; watch and cancel."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from gateway.bodies import decode_body
+from gateway.jobs import Job, JobDocument
+from gateway.orgs import Org
+from gateway.parameters import page_of, query_of
+from gateway.problems import invalid_parameter
+from gateway.rebuilding import replay, verify
+from gateway.routes.catalogue import CURSOR, LIMIT, json_response
+from gateway.routing import Content, Route
+from gateway.service import Service
+
+
+class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``sample`` is for ``verify``: how many leads; default all."""
+
+    kind: Literal["replay", "verify"]
+    sample: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+
+
+class JobList(msgspec.Struct, frozen=True):
+    items: list[JobDocument]
+    cursor: str | None
+
+
+_DECODER = msgspec.json.Decoder(JobRequest)
+
+
+async def start_job(service: Service, request: web.Request, org: Org) -> web.Response:
+    query_of(request, ())
+    wanted = await decode_body(request, _DECODER, JobRequest)
+    if wanted.kind == "replay" and wanted.sample is not None:
+        raise invalid_parameter("sample", "expected with verify only", str(wanted.sample), "invalid_body")
+
+    async def work(job: Job) -> dict[str, Any]:
+        return await (replay(service, job) if wanted.kind == "replay" else verify(service, job, wanted.sample))
+
+    job = service.jobs.start(wanted.kind, org.name, work)
+    return json_response(job.document(), 202)
+
+
+async def list_jobs(service: Service, request: web.Request, org: Org) -> web.Response:
+    page = page_of(query_of(request, ("limit", "cursor")), "jobs", org.name, key=tuple[int, str])
+    jobs = service.jobs.of_org(org.name)
+    if page.after is not None:
+        jobs = [job for job in jobs if [job.created_us, job.id] < page.after]
+    chosen = jobs[: page.limit]
+    last_key = [chosen[-1].created_us, chosen[-1].id] if len(jobs) > page.limit else None
+    return json_response(page.answer([job.document() for job in chosen], last_key))
+
+
+async def get_job(service: Service, request: web.Request, org: Org) -> web.Response:
+    query_of(request, ())
+    return json_response(service.jobs.get(org.name, request.match_info["id"]).document())
+
+
+async def cancel_job(service: Service, request: web.Request, org: Org) -> web.Response:
+    query_of(request, ())
+    job = service.jobs.get(org.name, request.match_info["id"])
+    await service.jobs.cancel(job)
+    return json_response(job.document())
+
+
+_JOBS = "/v1/orgs/{org}/jobs"
+
+ROUTES = (
+    Route(
+        "POST",
+        _JOBS,
+        start_job,
+        "admin",
+        "jobs",
+        "Start a replay or a verification",
+        "A replay folds the whole log into new snapshots beside the live ones and swaps them in. A verification "
+        "folds leads from the log and compares them with what is served.",
+        body=(Content(JobRequest),),
+        answers={202: Content(JobDocument)},
+        problems=(400, 409, 413, 415, 422),
+    ),
+    Route(
+        "GET",
+        _JOBS,
+        list_jobs,
+        "read",
+        "jobs",
+        "Jobs since the start, newest first",
+        query=(LIMIT, CURSOR),
+        answers={200: Content(JobList)},
+        problems=(422,),
+    ),
+    Route(
+        "GET",
+        _JOBS + "/{id}",
+        get_job,
+        "read",
+        "jobs",
+        "One job: progress, log, result",
+        answers={200: Content(JobDocument)},
+        problems=(422,),
+    ),
+    Route(
+        "DELETE",
+        _JOBS + "/{id}",
+        cancel_job,
+        "admin",
+        "jobs",
+        "Cancel a job; one that has ended stays as it is",
+        answers={200: Content(JobDocument)},
+        problems=(422,),
+    ),
+)

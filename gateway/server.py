@@ -1,0 +1,118 @@
+"""Running a service: bind, serve, and stop in order when asked to.
+
+SIGTERM or SIGINT: the socket closes, requests in flight are answered, awake leads are snapshotted, the log is
+closed, exit 0, within 10 s in all. What the snapshots do not reach in time costs a refold at the next start.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from gateway.app import Paths, build_app, open_service
+from gateway.auth import is_loopback
+from gateway.service import Service
+from kernel.clock import Clock, SystemClock
+from kernel.errors import SettingsError
+from kernel.settings import Settings, source_of
+
+CLOSE_TIMEOUT_S = 3.5  # with the 6 s for requests in flight below the 10 s that a stop may take
+FAILED = 1
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, directory: Path) -> int:
+    """Serve until a signal; the exit code."""
+    return _runner()(serve(settings, directory, clock=SystemClock()))
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
+    try:
+        import uvloop
+    except ImportError:  # a third slower, the same answers
+        return asyncio.run
+    return uvloop.run
+
+
+async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
+    """Open, listen, wait for a signal, stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service = await open_service(settings, paths=Paths(directory), clock=clock)
+    try:
+        check_binding(settings, service.keyring.is_open)
+        runner = make_runner(service)
+        await runner.setup()
+        try:
+            await _listen(runner, settings)
+            await _wait(stop, service)
+            service.is_stopping = True
+        finally:
+            await runner.cleanup()
+    finally:
+        is_closed = await _close(service)
+    _log.info("stopped", failed=service.failure is not None, snapshots_complete=is_closed)
+    return FAILED if service.failure is not None else 0
+
+
+def check_binding(settings: Settings, is_open: bool) -> None:
+    """Without any key nobody but this machine may connect. Raises ``SettingsError``."""
+    if is_open and not is_loopback(settings.server.host):
+        raise SettingsError(
+            "server.host",
+            source_of("server.host", settings.sources),
+            f"expected a loopback address while there is no key, got {settings.server.host}; "
+            "make one with: leadwheel keys create",
+        )
+
+
+def make_runner(service: Service) -> web.AppRunner:
+    """Aiohttp's runner with the service's limits."""
+    server = service.settings.server
+    return web.AppRunner(
+        build_app(service),
+        handle_signals=False,
+        access_log=structlog.get_logger("access") if server.access_log else None,
+        shutdown_timeout=server.shutdown_timeout_s,
+        keepalive_timeout=server.keep_alive_s,
+        auto_decompress=False,  # bodies.read_body inflates: it can bound the work, and say what is wrong
+    )
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    server = settings.server
+    site = web.TCPSite(runner, server.host, server.port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        source = source_of("server.port", settings.sources)
+        raise SettingsError("server.port", source, f"cannot listen on {server.host}:{server.port}: {error}") from error
+    for address in runner.addresses:
+        _log.info("listening", host=address[0], port=address[1])
+
+
+async def _wait(stop: asyncio.Event, service: Service) -> None:
+    """Until a signal, or until the service cannot go on."""
+    stopping = asyncio.create_task(stop.wait(), name="signal")
+    failing = asyncio.create_task(service.wait_failed(), name="failure")
+    try:
+        await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        failing.cancel()
+
+
+async def _close(service: Service) -> bool:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await service.close()
+    except TimeoutError:
+        return False
+    return True

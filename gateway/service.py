@@ -1,0 +1,166 @@
+"""A service, composed: what routes need of everything that was built.
+
+Enters: streams and times. Leaves: entities that were read, or None for a lead nobody has heard of. Built by
+``gateway.app``, closed once, in the order in which nothing acknowledged is lost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from actors.entity import Folds
+from actors.host import ActorHost
+from actors.ingest import Ingest
+from actors.ticker import Ticker
+from eventstore.event import Stream
+from eventstore.store import EventStore
+from gateway.answers import Answers
+from gateway.caches import Caches
+from gateway.jobs import Jobs
+from gateway.keyring import Keyring
+from gateway.orgs import Orgs
+from gateway.routing import Route
+from kernel.clock import Clock
+from kernel.ids import IdSource
+from kernel.metrics import Metrics
+from kernel.settings import Settings
+from projections.entity import FoldedEntity, refolded
+
+_log = structlog.get_logger(__name__)
+
+Closer = Callable[[], Awaitable[None]]
+
+
+class Service:
+    """Everything a request may need. One per process; used from one event loop.
+
+    Parameters
+    ----------
+    closers : what to await at the end, in this order.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        ids: IdSource,
+        keyring: Keyring,
+        orgs: Orgs,
+        store: EventStore,
+        host: ActorHost,
+        ingest: Ingest,
+        ticker: Ticker,
+        folds: Folds,
+        caches: Caches,
+        closers: Sequence[Closer],
+    ) -> None:
+        self.settings, self.clock, self.keyring, self.orgs = settings, clock, keyring, orgs
+        self.store, self.host, self.ingest, self.ticker = store, host, ingest, ticker
+        self.folds, self.caches, self.ids = folds, caches, ids
+        self.jobs = Jobs(clock, ids)
+        self.answers = Answers(max_bytes=settings.server.answers_mb * 2**20, awake=self.awake)
+        self.metrics = Metrics(CollectorRegistry())
+        self.routes: Sequence[Route] = ()
+        self.openapi: bytes | None = None
+        self.is_recovered = False
+        self.is_stopping = False
+        self.errors = 0
+        self.failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._closers = [self.jobs.close, *closers]
+        self.outcomes = {"accepted": 0, "duplicate": 0, "rejected": 0, "dead": 0}
+
+    # Entities.
+
+    def awake(self, stream: Stream) -> FoldedEntity | None:
+        """The entity, if it is in memory and idle. A dictionary look-up."""
+        return cast("FoldedEntity | None", self.host.awake(stream))
+
+    async def wake(self, streams: Sequence[Stream]) -> list[FoldedEntity | None]:
+        """Entities in memory, in the order asked; None for a stream without events."""
+        return cast("list[FoldedEntity | None]", await self.host.entities(streams))
+
+    async def read(self, stream: Stream) -> FoldedEntity | None:
+        """A known entity with its values as of now; None for one that is not known."""
+        return (await self.read_many([stream]))[0]
+
+    async def read_many(self, streams: Sequence[Stream]) -> list[FoldedEntity | None]:
+        """Known entities with their values as of one instant, in the order asked."""
+        found = await self.wake(streams)
+        now_us = self.clock.now_us()
+        for place, entity in enumerate(found):
+            if entity is None or not entity.has_outside_event:
+                found[place] = None
+            else:
+                entity.read(now_us)
+        return found
+
+    async def read_at(self, stream: Stream, at_us: int, known_at_us: int | None) -> FoldedEntity | None:
+        """A known entity as of another time, folded from the log: a copy that nobody else holds."""
+        (info,) = await self.store.info([stream])
+        if info is None or not info.is_known:
+            return None
+        if known_at_us is None and at_us >= self.clock.now_us():
+            return await self._read_ahead(stream, at_us)
+        events = await self.store.read(stream)
+        catalogue = self.orgs.catalogue_of(stream.org)
+        entity = refolded(stream, info.number, catalogue, events, until_us=at_us, known_at_us=known_at_us)
+        entity.read(at_us)
+        return entity
+
+    async def _read_ahead(self, stream: Stream, at_us: int) -> FoldedEntity | None:
+        """The values if nothing more happens, from the live state."""
+        live = cast("FoldedEntity | None", await self.host.entity(stream))
+        if live is None:
+            return None
+        copy = live.copy()
+        copy.read(at_us)
+        return copy
+
+    def empty(self, stream: Stream) -> FoldedEntity:
+        """A lead without events."""
+        return FoldedEntity(stream, 0, self.orgs.catalogue_of(stream.org))
+
+    def count(self, accepted: int, duplicates: int, rejected: int, dead: int) -> None:
+        """Note what became of a request's events, for the metrics."""
+        counts = self.outcomes
+        counts["accepted"] += accepted
+        counts["duplicate"] += duplicates
+        counts["rejected"] += rejected
+        counts["dead"] += dead
+
+    # Life.
+
+    def not_ready(self) -> list[str]:
+        """Why requests are not served yet, or no longer; empty when they are."""
+        reasons = []
+        if self.is_stopping:
+            reasons.append("stopping")
+        if not self.is_recovered:
+            reasons.append("recovering")
+        if self.failure is not None:
+            reasons.append("failed")
+        if self.host.is_congested:
+            reasons.append("snapshots are behind the log")
+        return reasons
+
+    def fail(self, error: BaseException) -> None:
+        """Something that the service cannot do without has ended: stop, with an exit code that says so."""
+        if self.failure is None:
+            self.failure = error
+            _log.error("failed", exc_info=error)
+            self._failed.set()
+
+    async def wait_failed(self) -> None:
+        await self._failed.wait()
+
+    async def close(self) -> None:
+        """Stop jobs and timers, snapshot what is awake, close the log. Idempotent."""
+        self.is_stopping = True
+        closers, self._closers = self._closers, []
+        for close in closers:
+            await close()
