@@ -14,6 +14,7 @@ from eventstore.event import Event, Stream, StreamInfo
 from eventstore.snapshots import SnapshotStore
 from eventstore.store import EventStore
 from kernel.errors import SnapshotError
+from kernel.steps import finish_politely
 
 #: Folding so many events in one go blocks the loop for a few milliseconds.
 SLICE_EVENTS = 256
@@ -112,7 +113,8 @@ class Activator:
             logs = await self._store.read_many([info.stream for info in chunk])
             since = 0
             for info, events in zip(chunk, logs, strict=True):
-                found[info.stream] = self._folds.refold(info.stream, info.number, events) if events else None
+                steps = self._folds.refold(info.stream, info.number, events) if events else None
+                found[info.stream] = None if steps is None else await finish_politely(steps)
                 self.counts.from_log += 1
                 since += len(events)
                 if since >= SLICE_EVENTS:

@@ -6,6 +6,7 @@ from typing import Protocol
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.snapshots import Snapshot
 from kernel.ids import Position
+from kernel.steps import Steps
 
 
 class Entity(Protocol):
@@ -43,5 +44,5 @@ class Folds(Protocol):
     def load(self, stream: Stream, snapshot: Snapshot) -> Entity:
         """Raises ``SnapshotError`` when the snapshot cannot be used; the caller refolds and counts."""
 
-    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Entity:
-        """The entity of a whole stream, given by version. Never raises for what an event contains."""
+    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[Entity]:
+        """The entity of a whole stream, given by version, in steps. Never raises for what an event contains."""

@@ -18,6 +18,7 @@ from eventstore.snapshots import SnapshotStore
 from eventstore.store import EventStore
 from kernel.clock import Clock
 from kernel.ids import Position
+from kernel.steps import finish_politely
 from kernel.times import SECOND_US
 
 _STREAM_PAGE = 10_000
@@ -150,7 +151,8 @@ class Rebuild:
             since = 0
             for info, events in zip(chunk, logs, strict=True):
                 if events:
-                    self.target.put(self._folds.refold(info.stream, info.number, events).dump())
+                    entity = await finish_politely(self._folds.refold(info.stream, info.number, events))
+                    self.target.put(entity.dump())
                 since += len(events)
                 if since >= SLICE_EVENTS:
                     since = 0

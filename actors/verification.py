@@ -11,6 +11,7 @@ from actors.host import ActorHost
 from eventstore.event import Event, Stream, StreamInfo
 from eventstore.snapshots import SnapshotStore
 from eventstore.store import EventStore
+from kernel.steps import finish_politely
 
 _STREAM_PAGE = 1_000
 
@@ -69,14 +70,14 @@ class Verification:
         for chunk in chunks(infos):
             logs = await self._store.read_many([info.stream for info in chunk])
             for info, events in zip(chunk, logs, strict=True):
-                self._check(info, events)
+                await self._check(info, events)
                 await asyncio.sleep(0)
             looked_at += len(chunk)
             if self._on_progress is not None:
                 self._on_progress(looked_at, len(infos))
         return Verdict(self._checked, self._unsaved, tuple(self._differing))
 
-    def _check(self, info: StreamInfo, events: Sequence[Event]) -> None:
+    async def _check(self, info: StreamInfo, events: Sequence[Event]) -> None:
         served = self._host.awake(info.stream) if self._host is not None else None
         if served is None:
             served = self._activator.from_snapshot(info.stream, info.number)
@@ -84,6 +85,11 @@ class Verification:
             self._unsaved += 1
             return
         # The served entity may be of an older version than the log, or asleep and not brought up to date yet.
+        version = served.version
+        refolded = await finish_politely(self._folds.refold(info.stream, info.number, events[:version]))
+        if served.version != version:  # it went on while its log was folded
+            self._unsaved += 1
+            return
         self._checked += 1
-        if self._differs(served, self._folds.refold(info.stream, info.number, events[: served.version])):
+        if self._differs(served, refolded):
             self._differing.append(info.stream)

@@ -37,6 +37,7 @@ from eventstore.wording import Fault, explain, shorten
 from kernel.clock import Clock
 from kernel.errors import MalformedBody
 from kernel.ids import IdSource
+from kernel.steps import Steps, finish
 from kernel.times import SECOND_US, format_time
 
 RefusalCode = Literal[
@@ -45,6 +46,9 @@ RefusalCode = Literal[
 
 # What a decoder raises besides its own errors: a decimal whose exponent has no bounds, an integer of
 # thousands of digits, brackets without end.
+#: Events looked at in one step: about 2 ms.
+_STEP_EVENTS = 512
+
 _ODD = (ArithmeticError, ValueError, RecursionError)
 
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
@@ -135,7 +139,11 @@ class Admission:
         self._inside_only = SYSTEM_NAMES | {each.name for each in types if each.by == "system"}
 
     def admit_body(self, body: bytes, media_type: str) -> Admitted:
-        """All events of a request.
+        """``admitting_body`` in one go: about 4 µs an event."""
+        return finish(self.admitting_body(body, media_type))
+
+    def admitting_body(self, body: bytes, media_type: str) -> Steps[Admitted]:
+        """All events of a request, in steps.
 
         Parameters
         ----------
@@ -151,7 +159,7 @@ class Admission:
             _check_syntax(body)
         is_checked = parts.is_checked or is_utf8(body)
         is_small = len(body) <= self._limits.event_bytes
-        return self._admit_all(parts.items, parts.is_single, is_checked, is_small, needs_entity=True)
+        return (yield from self._admitting(parts.items, parts.is_single, is_checked, is_small, needs_entity=True))
 
     def admit_many(self, items: Sequence[RawEvent], *, needs_entity: bool = True) -> Admitted:
         """Events whose JSON is cut out of a larger body already.
@@ -161,21 +169,23 @@ class Admission:
         needs_entity : False for events that are only folded and not stored: they may come without a lead
             (their stream then has the id ``""``), and must be about one.
         """
-        return self._admit_all(items, False, False, False, needs_entity)
+        return finish(self._admitting(items, False, False, False, needs_entity))
 
     def admit(self, raw: RawEvent, index: int = 0, *, needs_entity: bool = True) -> NewEvent | Refusal:
         """One event. Never raises for what it contains."""
-        admitted = self._admit_all([raw], True, False, False, needs_entity)
+        admitted = finish(self._admitting([raw], True, False, False, needs_entity))
         return admitted.events[0][1] if admitted.events else msgspec.structs.replace(admitted.rejected[0], index=index)
 
-    def _admit_all(
+    def _admitting(
         self, items: Sequence[RawEvent], is_single: bool, is_checked: bool, is_small: bool, needs_entity: bool
-    ) -> Admitted:
+    ) -> Steps[Admitted]:
         now_us = self._clock.now_us()
         latest_us = now_us + self._skew_us
         events: list[tuple[int, NewEvent]] = []
         rejected: list[Refusal] = []
         for index, raw in enumerate(items):
+            if index % _STEP_EVENTS == _STEP_EVENTS - 1:
+                yield
             try:
                 if not is_small:
                     self._check_size(raw)

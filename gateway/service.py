@@ -27,7 +27,8 @@ from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.metrics import Metrics
 from kernel.settings import Settings
-from projections.entity import FoldedEntity, refolded
+from kernel.steps import finish_politely
+from projections.entity import FoldedEntity, refolding
 
 _log = structlog.get_logger(__name__)
 
@@ -108,7 +109,8 @@ class Service:
             return await self._read_ahead(stream, at_us)
         events = await self.store.read(stream)
         catalogue = self.orgs.catalogue_of(stream.org)
-        entity = refolded(stream, info.number, catalogue, events, until_us=at_us, known_at_us=known_at_us)
+        steps = refolding(stream, info.number, catalogue, events, until_us=at_us, known_at_us=known_at_us)
+        entity = await finish_politely(steps)
         entity.read(at_us)
         return entity
 

@@ -44,7 +44,7 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
 
 
 class AbsenceState(msgspec.Struct, array_like=True):
-    """What is waited for, what is over, and the newest cause or answer folded.
+    """What is waited for, what is over, and the time of the newest cause or answer folded.
 
     ``over`` holds keys that were answered in time or whose absence is written; ``early`` the times of answers
     whose cause has not come yet (one of the same instant counts).
@@ -54,25 +54,16 @@ class AbsenceState(msgspec.Struct, array_like=True):
     over: dict[int, None] = {}
     early: dict[int, int] = {}
     last_us: int = -(2**62)
-    old_news_us: int = -(2**62)
 
 
 class AbsenceFold:
     """Folds one kind of absence of one organisation."""
 
-    def __init__(
-        self, absence: Absence, payload: type[msgspec.Struct], *, grace_us: int, trigger_max_age_us: int
-    ) -> None:
+    def __init__(self, absence: Absence, payload: type[msgspec.Struct], *, grace_us: int) -> None:
         self.absence = absence
         self._payload = payload
         self._grace_us = grace_us
-        self._trigger_max_age_us = trigger_max_age_us
         self.types = frozenset((absence.cause, *absence.answers))
-
-    def note_recorded(self, state: AbsenceState, event: Event) -> None:
-        """Every event from outside is looked at: old news delays the writing."""
-        if event.recorded_us - event.at_us > self._trigger_max_age_us and event.recorded_us > state.old_news_us:
-            state.old_news_us = event.recorded_us
 
     def fold(self, state: AbsenceState, event: Event, *, is_ordered: bool) -> bool:
         """Take a cause or an answer. False: it came out of order, refold."""
@@ -109,13 +100,13 @@ class AbsenceFold:
         state.waiting.pop(name, None)
         state.over[key64(name)] = None
 
-    def due_us(self, state: AbsenceState) -> int | None:
-        """When the next absence may be written."""
-        return min((self._due_us(state, each) for each in state.waiting.values()), default=None)
+    def due_us(self, state: AbsenceState, old_news_us: int) -> int | None:
+        """When the next absence may be written; ``old_news_us`` is when the newest old news was recorded."""
+        return min((self._due_us(each, old_news_us) for each in state.waiting.values()), default=None)
 
-    def due(self, state: AbsenceState, stream: Stream, now_us: int) -> Iterator[NewEvent]:
+    def due(self, state: AbsenceState, old_news_us: int, stream: Stream, now_us: int) -> Iterator[NewEvent]:
         """The absences to write now, in order of their time."""
-        ready = [each for each in state.waiting.values() if self._due_us(state, each) <= now_us]
+        ready = [each for each in state.waiting.values() if self._due_us(each, old_news_us) <= now_us]
         for each in sorted(ready, key=lambda w: (w.at_us, w.key)):
             data: dict[str, Any] = {self.absence.key: each.key}
             yield NewEvent(
@@ -127,9 +118,9 @@ class AbsenceFold:
                 payload=self._payload(**data),
             )
 
-    def _due_us(self, state: AbsenceState, waiting: Waiting) -> int:
+    def _due_us(self, waiting: Waiting, old_news_us: int) -> int:
         return max(
             waiting.at_us + self.absence.within_us,
             waiting.recorded_us + self._grace_us,
-            state.old_news_us + self._grace_us,
+            old_news_us + self._grace_us,
         )

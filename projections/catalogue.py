@@ -132,12 +132,12 @@ class Catalogue(Entities):
         self.subjects = Entities(packs, "subject", settings)
         own = [pack for pack in packs if pack.name not in BUILT_IN_PACKS]
         self.event_types = registered(own)
+        self.trigger_max_age_us = round(settings.trigger_max_age_s * SECOND_US)
         self.absences = tuple(
             AbsenceFold(
                 absence,
                 self.payload(absence.event_type),
                 grace_us=round(settings.absence_grace_s * SECOND_US),
-                trigger_max_age_us=round(settings.trigger_max_age_s * SECOND_US),
             )
             for pack in packs
             for absence in pack.absences

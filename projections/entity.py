@@ -20,6 +20,7 @@ from eventstore.system import EVENT_RETRACTED, SYSTEM_ID_PREFIX
 from kernel.clock import Clock
 from kernel.errors import SnapshotCorrupt, SnapshotSchemaMismatch
 from kernel.ids import Position
+from kernel.steps import Steps, finish
 from projections.absence import AbsenceState
 from projections.aggregators.runtime import BEFORE, NEVER
 from projections.catalogue import Catalogue, Entities
@@ -27,6 +28,9 @@ from projections.selection import Selection
 
 #: Events folded between two prunings of what no window reaches.
 _PRUNE_EVERY = 64
+
+#: Events refolded in one step: a few milliseconds.
+_STEP_EVENTS = 500
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -49,7 +53,8 @@ class _Saved(msgspec.Struct, array_like=True):
     slots: list[Any]
     pending: list[tuple[int, int, str, str, int, int, bytes, str | None]]
     awaited: list[str]
-    absences: list[AbsenceState]
+    absences: list[AbsenceState] | None
+    old_news_us: int
 
 
 class FoldedEntity:
@@ -80,6 +85,7 @@ class FoldedEntity:
         "folded_us",
         "has_outside_event",
         "number",
+        "old_news_us",
         "position",
         "state",
         "stream",
@@ -93,12 +99,12 @@ class FoldedEntity:
         self.position = Position(0)
         self.state = self.entities.compiled.new()
         self.has_outside_event = False
-        self.as_of_us = self.floor_us = self.folded_us = BEFORE
+        self.as_of_us = self.floor_us = self.folded_us = self.old_news_us = BEFORE
         self.answers: dict[Any, Any] | None = None
         self.dead: dict[int, DeadLetter] | None = None
         self._pending: list[Event] | None = None
         self._awaited: set[str] | None = None
-        self._absences = [AbsenceState() for _ in catalogue.absences] if stream.kind == "lead" else []
+        self._absences: list[AbsenceState] | None = None
         self._values: list[tuple[Any, ...]] | None = None
         self._changes: list[int] = []
         self._dirty = -1
@@ -126,28 +132,34 @@ class FoldedEntity:
         return self._apply(event, is_ordered=False)
 
     def _fold_system(self, event: Event) -> bool:
-        for absence, state in zip(self.catalogue.absences, self._absences, strict=False):
+        for index, absence in enumerate(self.catalogue.absences):
             if event.type == absence.absence.event_type:
                 self._decode(event)
-                absence.written(state, event)
+                absence.written(self._absence(index), event)
         return True
+
+    def _absence(self, index: int) -> AbsenceState:
+        """What is kept for one of the catalogue's absences; most leads need none for long."""
+        if self._absences is None:
+            self._absences = [AbsenceState() for _ in self.catalogue.absences]
+        return self._absences[index]
 
     def _apply(self, event: Event, *, is_ordered: bool) -> bool:
         """Fold one event whose time has come. False: too late for its place, or it raised."""
         fold = self.entities.compiled.fold.get(event.type)
-        for absence, waiting in zip(self.catalogue.absences, self._absences, strict=False):
-            absence.note_recorded(waiting, event)
+        at_us = event.at_us
+        if event.recorded_us - at_us > self.catalogue.trigger_max_age_us and event.recorded_us > self.old_news_us:
+            self.old_news_us = event.recorded_us
         if fold is None:
             return True
-        at_us = event.at_us
         try:
             payload = event.payload if event.payload is not None else self._decode(event)
             if not fold(self.state, at_us, payload, is_ordered):
                 return False
         except Exception:  # noqa: BLE001 - whatever a fold raises makes the event poison, not its lead: refold isolates it
             return False
-        for absence, waiting in zip(self.catalogue.absences, self._absences, strict=False):
-            if event.type in absence.types and not absence.fold(waiting, event, is_ordered=is_ordered):
+        for index, absence in enumerate(self.catalogue.absences):
+            if event.type in absence.types and not absence.fold(self._absence(index), event, is_ordered=is_ordered):
                 return False
         if at_us > self.folded_us:
             self.folded_us = at_us
@@ -231,10 +243,10 @@ class FoldedEntity:
         """The next instant at which an absence may be written, or at which an event that waits may bring one."""
         due = [
             at
-            for absence, state in zip(self.catalogue.absences, self._absences, strict=False)
-            if (at := absence.due_us(state)) is not None
+            for absence, state in zip(self.catalogue.absences, self._absences or (), strict=False)
+            if (at := absence.due_us(state, self.old_news_us)) is not None
         ]
-        if self._pending is not None and self._absences:
+        if self._pending is not None and self.stream.kind == "lead" and self.catalogue.absences:
             due.append(self._pending[0].at_us)
         return min(due, default=None)
 
@@ -244,8 +256,8 @@ class FoldedEntity:
             self._release((now_us + 1, ""))
         return [
             event
-            for absence, state in zip(self.catalogue.absences, self._absences, strict=False)
-            for event in absence.due(state, self.stream, now_us)
+            for absence, state in zip(self.catalogue.absences, self._absences or (), strict=False)
+            for event in absence.due(state, self.old_news_us, self.stream, now_us)
         ]
 
     def is_dead(self, version: int) -> bool:
@@ -264,6 +276,7 @@ class FoldedEntity:
             ],
             awaited=sorted(self._awaited or ()),
             absences=self._absences,
+            old_news_us=self.old_news_us,
         )
         return Snapshot(
             number=self.number,
@@ -291,10 +304,9 @@ class FoldedEntity:
         entity.has_outside_event = saved.has_outside_event
         entity._awaited = set(saved.awaited) or None
         entity._pending = [entity._event(*each) for each in saved.pending] or None
-        if len(saved.absences) == len(entity._absences):
-            entity._absences = saved.absences
-        elif entity._absences:
+        if saved.absences is not None and len(saved.absences) != len(catalogue.absences):
             raise SnapshotSchemaMismatch("another set of absences")
+        entity._absences, entity.old_news_us = saved.absences, saved.old_news_us
         entity.dead = {each.version: each for each in letters} or None
         return entity
 
@@ -321,6 +333,19 @@ def refolded(
     until_us: int | None = None,
     known_at_us: int | None = None,
 ) -> FoldedEntity:
+    """``refolding`` in one go: up to a few milliseconds per thousand events."""
+    return finish(refolding(stream, number, catalogue, events, until_us=until_us, known_at_us=known_at_us))
+
+
+def refolding(
+    stream: Stream,
+    number: int,
+    catalogue: Catalogue,
+    events: Sequence[Event],
+    *,
+    until_us: int | None = None,
+    known_at_us: int | None = None,
+) -> Steps[FoldedEntity]:
     """The entity of a whole stream, folded in order of (time, id) up to a time; later events wait for theirs.
 
     Retracted events are left out, and whole those on which the fold raises. ``known_at_us`` admits only what was
@@ -332,7 +357,7 @@ def refolded(
     dead: dict[int, DeadLetter] = {}
     entity = None
     while entity is None:
-        entity = _fold_all(
+        entity = yield from _fold_all(
             FoldedEntity(stream, number, catalogue), counting, dead, newest_us if until_us is None else until_us
         )
     for event in system:
@@ -349,14 +374,16 @@ def refolded(
 
 def _fold_all(
     entity: FoldedEntity, events: Sequence[Event], dead: dict[int, DeadLetter], until_us: int
-) -> FoldedEntity | None:
+) -> Steps[FoldedEntity | None]:
     """Fold in order, leaving out what is in ``dead``. None: another event raised; it was added, start again.
 
     Events of a type that raised before are tried on a copy first, so that a lead with many of them is not
     started again for each.
     """
     careful = {letter.type for letter in dead.values()}
-    for event in events:
+    for place, event in enumerate(events):
+        if place % _STEP_EVENTS == _STEP_EVENTS - 1:
+            yield
         if event.version in dead:
             continue
         if event.at_us > until_us:
@@ -399,5 +426,5 @@ class FoldedEntities:
     def load(self, stream: Stream, snapshot: Snapshot) -> FoldedEntity:
         return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org))
 
-    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> FoldedEntity:
-        return refolded(stream, number, self._catalogue_of(stream.org), events)
+    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[FoldedEntity]:
+        return refolding(stream, number, self._catalogue_of(stream.org), events)

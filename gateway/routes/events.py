@@ -17,6 +17,7 @@ from gateway.routes.catalogue import json_response
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.ids import Position, format_position
+from kernel.steps import finish_politely
 
 ATOMIC = Query("atomic", "Store nothing unless all events are valid", {"type": "boolean", "default": False})
 
@@ -46,7 +47,7 @@ class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 async def post_events(service: Service, request: web.Request, org: Org) -> web.Response:
     is_atomic = flag(query_of(request, ("atomic",)), "atomic")
     media_type = request.headers.get("Content-Type", "application/json")
-    admitted = org.admission.admit_body(await read_body(request), media_type)
+    admitted = await finish_politely(org.admission.admitting_body(await read_body(request), media_type))
     if is_atomic and admitted.rejected:
         service.outcomes["rejected"] += len(admitted.rejected)
         raise refused(admitted.rejected)

@@ -21,6 +21,7 @@ from kernel.clock import VirtualClock
 from kernel.errors import SnapshotSchemaMismatch
 from kernel.ids import Position
 from kernel.times import SECOND_US
+from kernel.steps import Steps
 
 
 class Note(Payload, frozen=True, gc=False):
@@ -140,8 +141,9 @@ class ToyFolds:
             stream, snapshot.number, msgspec.msgpack.decode(snapshot.state, type=ToyState), self.fingerprint
         )
 
-    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Entity:
+    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[Entity]:
         self.refolds += 1
+        yield
         return oracle(stream, number, events, self.fingerprint)
 
 
