@@ -9,7 +9,7 @@ delivery may be repeated.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from actors.activation import Activator
 from actors.delivery import Delivery
@@ -17,6 +17,7 @@ from actors.entity import Entity, Folds
 from actors.jobs import Job, Jobs, Need
 from actors.ledger import Ledger
 from actors.limits import ActorLimits, Counts, HostStatistics
+from actors.onlookers import Onlooker
 from actors.recovery import Recovery
 from actors.seats import Seats
 from actors.wheel import TimerWheel
@@ -32,6 +33,9 @@ _KEEP_S = 1.0
 # Each may wake a sleeper (tens of microseconds) before it is folded: a few milliseconds together.
 _SLICE_EVENTS = 64
 _LOG_PAGE = 2_000
+
+#: Told of events that were delivered: folded, or on their way into an actor that is busy. Must not wait or raise.
+Tap = Callable[[Sequence[Event]], None]
 
 
 class ActorHost:
@@ -70,6 +74,10 @@ class ActorHost:
         self._ledger = self._seats.ledger
         self._jobs = Jobs(seats=self._seats, activator=self._activator, counts=self._counts)
         self._recovery = Recovery(store=store, activator=self._activator, ledger=self._ledger, limits=limits)
+        self._onlooker = Onlooker(
+            actors=self._actors, activator=Activator(store=store, snapshots=snapshots, folds=folds)
+        )
+        self._taps: tuple[Tap, ...] = ()
         self._since_swap: Ledger | None = None
         self._doubts: set[int] = set()
         self._high = Position(0)
@@ -116,6 +124,11 @@ class ActorHost:
         await self._relieve()
         return [found[stream] for stream in streams]
 
+    async def look(self, streams: Sequence[Stream]) -> list[Entity | None]:
+        """Entities as they are now, in the order asked, without waking those that sleep: for read models."""
+        self._check_running()
+        return await self._onlooker.look(streams)
+
     async def refold(self, stream: Stream) -> Entity | None:
         """Fold the whole stream anew with the code of today; None when it has no events."""
         await self._wait_idle(stream)
@@ -131,6 +144,14 @@ class ActorHost:
         return await asyncio.shield(mailbox.done)
 
     # Deliveries.
+
+    def tap(self, tap: Tap) -> None:
+        """Tell somebody of every event delivered from now on, in order within a stream, perhaps more than once."""
+        self._taps = (*self._taps, tap)
+
+    def untap(self, tap: Tap) -> None:
+        """Tell it no more."""
+        self._taps = tuple(each for each in self._taps if each != tap)
 
     def admit(self, events: Iterable[NewEvent]) -> None:
         """Refuse events, before they are appended, for actors that are behind. Raises ``MailboxFull``."""
@@ -177,7 +198,10 @@ class ActorHost:
                         await asyncio.sleep(0)
                         await self._relieve()
                     self._seats.turn = self._clock.monotonic_us() // SECOND_US
-                    delivery.fold(events[start : start + _SLICE_EVENTS])
+                    part = events[start : start + _SLICE_EVENTS]
+                    delivery.fold(part)
+                    for tap in self._taps:
+                        tap(part)
             finally:
                 delivery.start()
             dead = await delivery.finish()
@@ -226,7 +250,7 @@ class ActorHost:
         return self._recovery.is_active
 
     async def keep(self) -> None:
-        """Keep house once: unload the idle, snapshot what changed, look up what is in doubt."""
+        """Keep house once: unload the idle, look up what is in doubt, snapshot what changed, bring back what failed."""
         monotonic_us = self._clock.monotonic_us()
         self._seats.turn = monotonic_us // SECOND_US
         while self._seats.passivate_idle(self._limits.snapshot_slice):
@@ -236,6 +260,7 @@ class ActorHost:
         if monotonic_us - self._snapshots_at_us >= self._limits.snapshot_interval_s * SECOND_US:
             self._snapshots_at_us = monotonic_us
             await self.snapshot()
+            await self._bring_back()
 
     async def snapshot(self) -> None:
         """Put every changed entity that is awake, oldest change first, and claim what is applied."""
@@ -301,7 +326,7 @@ class ActorHost:
         if self._since_swap is None:
             raise ValueError("begin_swap comes first")
         old = self.snapshots
-        self._activator.snapshots = snapshots
+        self._activator.snapshots = self._onlooker.activator.snapshots = snapshots
         self._jobs.generation += 1
         self._seats.unseat_all()
         self._ledger.replace(self._since_swap)
@@ -357,6 +382,19 @@ class ActorHost:
                 return  # later
             self._doubts.discard(token)
             self._ledger.end(token)
+
+    async def _bring_back(self) -> None:
+        """Wake streams that are neither in memory nor in a snapshot whole: a read failed under their actor.
+
+        Nothing is wrong with them, but until they wake the cache may not claim to contain what came after.
+        """
+        if self._recovery.is_active:
+            return  # it wakes them, and many more
+        asleep = [stream for stream in self._ledger.noted(up_to=self._high) if stream not in self._actors]
+        try:
+            await self._refresh(asleep[: self._limits.recovery_batch])
+        except LeadwheelError:
+            self._counts.failures += 1  # later
 
     async def _wait_idle(self, stream: Stream) -> None:
         while (actor := self._actors.get(stream)) is not None and actor.mailbox is not None:

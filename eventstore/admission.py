@@ -156,20 +156,24 @@ class Admission:
         """
         parts = split_body(body, media_type, self._limits)
         if parts.is_single and len(body) <= self._limits.event_bytes:
-            _check_syntax(body)
+            check_syntax(body)
         is_checked = parts.is_checked or is_utf8(body)
         is_small = len(body) <= self._limits.event_bytes
         return (yield from self._admitting(parts.items, parts.is_single, is_checked, is_small, needs_entity=True))
 
     def admit_many(self, items: Sequence[RawEvent], *, needs_entity: bool = True) -> Admitted:
-        """Events whose JSON is cut out of a larger body already.
+        """``admitting_many`` in one go.
 
         Parameters
         ----------
         needs_entity : False for events that are only folded and not stored: they may come without a lead
             (their stream then has the id ``""``), and must be about one.
         """
-        return finish(self._admitting(items, False, False, False, needs_entity))
+        return finish(self.admitting_many(items, needs_entity=needs_entity))
+
+    def admitting_many(self, items: Sequence[RawEvent], *, needs_entity: bool = True) -> Steps[Admitted]:
+        """Events whose JSON is cut out of a larger body already, in steps."""
+        return self._admitting(items, False, False, False, needs_entity)
 
     def admit(self, raw: RawEvent, index: int = 0, *, needs_entity: bool = True) -> NewEvent | Refusal:
         """One event. Never raises for what it contains."""
@@ -270,8 +274,8 @@ class Admission:
             raise _Refused("event_too_large", Fault("", f"at most {self._limits.event_bytes} bytes", f"{size} bytes"))
 
 
-def _check_syntax(body: bytes) -> None:
-    """A body that is one event is refused whole when it does not parse, whatever else is wrong with it."""
+def check_syntax(body: bytes) -> None:
+    """A body that is one event is refused whole when it does not parse. Raises ``MalformedBody``."""
     if not is_utf8(body):
         raise MalformedBody("it is not UTF-8")
     try:

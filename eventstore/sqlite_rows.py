@@ -11,7 +11,7 @@ _EVENT = "position, stream, version, id, type, at_us, recorded_us, source, data"
 _HEAD = "COALESCE((SELECT MAX(version) FROM events WHERE stream = s.number), 0)"
 _INFO = f"SELECT o.name, s.kind, s.name, s.number, {_HEAD}, s.is_known FROM streams s JOIN orgs o ON o.number = s.org"  # noqa: S608 - no input
 
-_Row = tuple[int, int, int, str, int, int, int, str | None, bytes]
+_Row = tuple[Position, int, int, str, int, int, int, str | None, bytes]
 
 
 class SqliteRows:
@@ -60,8 +60,8 @@ class SqliteRows:
     def read_log(self, after: int, limit: int) -> list[Event]:
         sql = f"SELECT {_EVENT} FROM events WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608
         rows: Sequence[_Row] = self._connection.execute(sql, (after, limit)).fetchall()
-        streams = self._streams_of({row[1] for row in rows})
-        return [self._event(row, streams[row[1]]) for row in rows]
+        streams, event = self._streams_of({row[1] for row in rows}), self._event
+        return [event(row, streams[row[1]]) for row in rows]
 
     def find(self, stream: Stream, number: int, event_id: str) -> Event | None:
         sql = f"SELECT {_EVENT} FROM events WHERE stream = ? AND id = ?"  # noqa: S608
@@ -78,7 +78,7 @@ class SqliteRows:
         name, payload_version, is_old = self._types.get(type_number) or self._load_type(type_number)
         if is_old:
             data = self._upcasters.upcast(name, payload_version, data)
-        return Event(stream, number, version, Position(position), event_id, name, at_us, recorded_us, data, source)
+        return Event(stream, number, version, position, event_id, name, at_us, recorded_us, data, source)
 
     def _load_type(self, number: int) -> tuple[str, int, bool]:
         sql = "SELECT name, version FROM types WHERE number = ?"

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from eventstore.fields import Id, Text
+from eventstore.event import Stream
+from eventstore.fields import Id, Positive, Text
 from eventstore.types import EventType, Payload
 
 #: The type that takes another event of its stream out of every fold.
@@ -36,10 +37,19 @@ class DeadLetterRetried(Payload, frozen=True, gc=False):
     error: Text | None = None
 
 
+class ServiceDefined(Payload, frozen=True, gc=False):
+    """A service is this list of features from now on; none at all: it is deleted. ``version`` counts both."""
+
+    name: Id
+    version: Positive
+    features: list[Text] | None = None
+
+
 BUILT_IN: tuple[EventType, ...] = (
     EventType(EVENT_RETRACTED, EventRetracted, pack="any", by="org"),
     EventType("campaign_ignored", CampaignIgnored, pack="system", by="system"),
     EventType("dead_letter_retried", DeadLetterRetried, pack="system", by="system"),
+    EventType("service_defined", ServiceDefined, pack="system", by="system"),
 )
 
 #: Every name that only the system may write, whether or not this version declares its payload.
@@ -64,6 +74,11 @@ SYSTEM_NAMES: frozenset[str] = frozenset(
         "alert_rule_defined",
     }
 )
+
+
+def org_stream(org: str) -> Stream:
+    """The stream of what an organisation defines."""
+    return Stream(org, "org", org)
 
 
 def is_system_id(event_id: str) -> bool:

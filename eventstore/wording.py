@@ -170,7 +170,7 @@ def _of_length(least: int | None, most: int | None) -> str:
     if least is not None and most is not None:
         return f" of {least} to {most} characters"
     if least is not None:
-        return f" of at least {least} characters"
+        return " that is not empty" if least == 1 else f" of at least {least} characters"
     return f" of at most {most} characters" if most is not None else ""
 
 

@@ -21,8 +21,8 @@
     │  └ SnapshotSchemaMismatch
     ├ FeatureError
     │  ├ UnknownFeature
-    │  ├ DuplicateFeature
     │  └ DefinitionError            a pack that cannot be compiled: file, line, hint
+    │     └ DuplicateFeature
     └ ActorError
        ├ MailboxFull*
        ├ IntakeFull*
@@ -157,20 +157,20 @@ class UnknownFeature(FeatureError):
         self.name = name
 
 
-class DuplicateFeature(FeatureError):
-    """Two definitions have one name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"defined twice: {name}")
-        self.name = name
-
-
 class DefinitionError(FeatureError):
     """A pack's declaration cannot be compiled."""
 
     def __init__(self, where: str, problem: str, hint: str = "") -> None:
         super().__init__(f"{where}: {problem}" + (f" (hint: {hint})" if hint else ""))
         self.where, self.problem, self.hint = where, problem, hint
+
+
+class DuplicateFeature(DefinitionError):
+    """Two definitions have one name."""
+
+    def __init__(self, name: str, where: str, first: str) -> None:
+        super().__init__(where, f"defined twice: {name}", f"first at {first}")
+        self.name = name
 
 
 class ActorError(LeadwheelError):

@@ -35,6 +35,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "leadwheel_http_request_seconds", "histogram", "From the request's head to its answer", ("method", "route")
     ),
     MetricSpec("leadwheel_http_errors", "counter", "Requests that ended in an unforeseen error (500)"),
+    MetricSpec("leadwheel_prompt_failures", "counter", "Prompt blocks that were answered empty after an error"),
     MetricSpec("leadwheel_events", "counter", "Events posted, by what became of them", ("outcome",)),
     MetricSpec("leadwheel_log_events", "counter", "Events appended since the start"),
     MetricSpec("leadwheel_log_commits", "counter", "Commits since the start; events / commits is the group's size"),
@@ -58,6 +59,14 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_timer_lag_seconds", "gauge", "How long the first due timer had waited at the last tick"),
     MetricSpec("leadwheel_answers_bytes", "gauge", "Encoded answers kept, at most"),
     MetricSpec("leadwheel_jobs_running", "gauge", "Jobs that have not ended"),
+    MetricSpec("leadwheel_lists_leads", "gauge", "Leads in the ranked lists"),
+    MetricSpec("leadwheel_lists_columns", "gauge", "Features kept of every lead for ranked lists"),
+    MetricSpec("leadwheel_lists_behind", "gauge", "Leads that changed and are not in the ranked lists yet"),
+    MetricSpec("leadwheel_lists_refreshed", "counter", "Times that a lead was put into the ranked lists"),
+    MetricSpec("leadwheel_stream_listeners", "gauge", "Open streams of the change feed"),
+    MetricSpec("leadwheel_stream_leads", "gauge", "Leads held in memory a second time for the change feed"),
+    MetricSpec("leadwheel_stream_entries", "counter", "Entries published in the change feed"),
+    MetricSpec("leadwheel_stream_resets", "counter", "Listeners told that they missed something"),
     MetricSpec("leadwheel_ready", "gauge", "1 when /readyz answers 200"),
 )
 _SPECS = {spec.name: spec for spec in METRICS}

@@ -108,6 +108,29 @@ class ActorsSettings(Section, frozen=True):
     snapshot_max_gb: Annotated[float, Meta(gt=0, le=4096)] = 64.0  # address space of the snapshot file, not disk
 
 
+class ListsSettings(Section, frozen=True):
+    """``[lists]``: ranked lists of leads, and search."""
+
+    columns_max: AtLeastOne = 32  # features kept of every lead, 8 bytes each; the one asked for longest ago gives way
+    build_wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.5  # the first question waits so long for its list; then 503
+    refresh_s: Seconds = 0.25  # changed leads enter the lists this often, so that a question finds few left to do
+    paging_mb: AtLeastOne = 64  # lists somebody pages through stay as begun; past this the longest unused go
+    paging_s: Seconds = 600.0  # and after this time without a next page
+
+
+class StreamSettings(Section, frozen=True):
+    """``[stream]``: the change feed."""
+
+    keep_s: Seconds = 600.0  # changes are kept this long for those who resume, and leads followed for them
+    keep_changes: AtLeastOne = 100_000  # and at most so many changed values of an organisation, about 200 bytes each
+    waiting_max: AtLeastOne = 2000  # entries that wait for one slow listener; past it the listener is reset
+    listeners_max: AtLeastOne = 1000  # open streams; past it 503
+    leads_max: AtLeastOne = 10_000  # leads held in memory a second time while somebody listens, about 6 KB each
+    heartbeat_s: Seconds = 15.0  # a sign of life in silence: proxies give up after 60 s
+    send_timeout_s: Seconds = 30.0  # a listener that takes nothing for this long is cut off
+    tick_s: Seconds = 0.1  # a change that time makes is told at most this late
+
+
 class EngagementWeights(Section, frozen=True):
     """What each action of the browsing pack is worth."""
 
@@ -143,9 +166,11 @@ class OrgSettings(Section, frozen=True):
         "sales",
     )  # built-in names, or modules of your own
     subjects: tuple[str, ...] = DEFAULT_SUBJECTS  # of the market
+    ranked: tuple[str, ...] = ()  # features whose lists are built at start; others when a list is first asked for
     max_clock_skew_s: Annotated[float, Meta(ge=0, le=86_400)] = 300.0  # an event further ahead of the clock is refused
     trigger_max_age_s: NotNegative = 86_400  # an older event moves features, but triggers nothing
     absence_grace_s: NotNegative = 3600  # an absence is written this long after its cause and old news were recorded
+    prompt_template: str = ""  # file with the template of prompt blocks, relative to this file; empty: the one shipped
     browsing: BrowsingSettings = BrowsingSettings()
     free_email_domains: tuple[str, ...] = DEFAULT_FREE_EMAIL_DOMAINS  # an address there tells nothing of a company
     scoring: dict[str, dict[str, Any]] = {}
@@ -157,6 +182,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     actors: ActorsSettings = ActorsSettings()
+    lists: ListsSettings = ListsSettings()
+    stream: StreamSettings = StreamSettings()
     org: dict[str, OrgSettings] = {}
     sources: dict[str, str] = {}
 
@@ -166,7 +193,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _DEFAULT_ORG_SETTINGS = OrgSettings()
-SECTIONS: dict[str, type[Section]] = {"server": ServerSettings, "store": StoreSettings, "actors": ActorsSettings}
+SECTIONS: dict[str, type[Section]] = {
+    "server": ServerSettings,
+    "store": StoreSettings,
+    "actors": ActorsSettings,
+    "lists": ListsSettings,
+    "stream": StreamSettings,
+}
 
 
 def source_of(key: str, sources: dict[str, str]) -> str:

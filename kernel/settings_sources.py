@@ -58,9 +58,19 @@ def load_settings(
     for path, value, source in leaves:
         _graft(tree, path, value, source)
         sources[".".join(path)] = source
-    settings = _build(tree, sources)
+    settings = _anchored(_build(tree, sources), file)
     check_relations(settings)
     return settings
+
+
+def _anchored(settings: Settings, file: Path | None) -> Settings:
+    """Paths that a file names are relative to the file, not to wherever the service is started."""
+    orgs = dict(settings.org)
+    for name, org in settings.org.items():
+        if org.prompt_template and source_of(f"org.{name}.prompt_template", settings.sources) == str(file):
+            path = str((file or Path()).parent / org.prompt_template)
+            orgs[name] = msgspec.structs.replace(org, prompt_template=path)
+    return msgspec.structs.replace(settings, org=orgs)
 
 
 def process_environment() -> Mapping[str, str]:

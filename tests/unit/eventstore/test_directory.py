@@ -19,4 +19,7 @@ def test_a_released_directory_can_be_owned_again(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path)
     lock.release()
     lock.release()
-    DirectoryLock(tmp_path).release()
+    again = DirectoryLock(tmp_path)
+    with pytest.raises(DirectoryInUse):
+        DirectoryLock(tmp_path)
+    again.release()
