@@ -4,35 +4,45 @@ Built once at start from the org's settings. Fingerprints name definitions toget
 so that nothing computed under another definition is ever taken for this one.
 """
 
-import importlib
-import inspect
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, is_dataclass
-from functools import cached_property
-from hashlib import sha256
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from eventstore.event import Kind
-from eventstore.system import BUILT_IN
-from eventstore.types import EventTypes
-from kernel.errors import DefinitionError, DuplicateFeature, UnknownFeature
+from kernel.errors import DefinitionError
 from kernel.settings import OrgSettings
-from kernel.times import DAY_US, HOUR_US, SECOND_US
+from kernel.times import SECOND_US
 from projections.absence import AbsenceFold
-from projections.compiler import CompiledFold, affects
+from projections.aggregators.ordered import Carried
+from projections.aggregators.rhythm import Streak
+from projections.aggregators.values import Mode
+from projections.compiler import CompiledFold, FoldFunction, affects
+from projections.definitions import definition, digest, payload_definitions
 from projections.expressions import Dtype, Expr
+from projections.fields import field_info
+from projections.influence import Definitions, influences, plain_definitions
 from projections.language import FeatureSpec, Pack, View
+from projections.listing import Listing
+from projections.loading import BUILT_IN_PACKS as BUILT_IN_PACKS
+from projections.loading import check_absences, check_signals, load_packs, registered, views_of
 from projections.local_time import LocalTime
-from projections.packs import browsing, commerce, sales, service, tutoring
-from projections.selection import Selection
+from projections.market import MarketFeatures, Span, select_span
+from projections.resolving import resolved
+from projections.signals import Signal
+from projections.windows import length_name
 
-BUILT_IN_PACKS: dict[str, Pack] = {each.pack.name: each.pack for each in (commerce, tutoring, service, browsing, sales)}
+Made = Sequence[tuple[Pack, View]]
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One feature as the catalogue shows it."""
+    """One feature as the catalogue shows it.
+
+    ``fingerprint`` names what it is computed from, settings included; ``definition`` the same under default settings, so
+    that a changed setting and a changed definition can be told apart. ``settings`` are those that decide on it: the time
+    zone, and what is not at its default.
+    """
 
     feature: str
     view: str
@@ -47,35 +57,70 @@ class Feature(msgspec.Struct, frozen=True):
     fingerprint: str
     pack: str
     vocabulary: tuple[str, ...] = ()
+    definition: str = ""
+    settings: dict[str, Any] = {}
 
     @property
     def reference(self) -> str:
         return self.feature
 
 
-class Entities:
-    """The features of one kind of entity: compiled, named, selectable."""
+class Step(NamedTuple):
+    """What an event of one type takes: looked up once per event.
 
-    def __init__(self, packs: Sequence[Pack], about: Literal["lead", "subject"], settings: OrgSettings) -> None:
+    ``touched`` is the bit mask of the views that it may change; ``absences`` those that it may cause or answer, with
+    their places in the catalogue.
+    """
+
+    fold: FoldFunction
+    decode: Callable[[bytes], Any]
+    touched: int
+    absences: tuple[tuple[int, AbsenceFold], ...]
+
+
+class Entities(Listing):
+    """The features of one kind of entity: compiled, named, selectable. ``steps`` are the catalogue's to fill."""
+
+    steps: dict[str, Step]
+
+    def __init__(
+        self, packs: Sequence[Pack], made: Made, about: Literal["lead", "subject"], settings: OrgSettings
+    ) -> None:
         types = [t for pack in packs for t in pack.types if t.about == about]
-        views = [(pack, view) for pack in packs for view in pack.views(settings) if pack.about(view.name) == about]
-        _check_names([view for _, view in views])
-        self.compiled = CompiledFold(types, [view for _, view in views], LocalTime(settings.timezone))
-        self.types = tuple(types)
-        self.views = self.compiled.view_names
-        self.view_descriptions = {view.name: view.description for _, view in views}
-        self.features = tuple(
-            self._feature(pack, spec, settings) for pack, view in views for spec in view.specs.values()
+        own = [(pack, view) for pack, view in made if pack.about(view.name) == about]
+        views = list(zip([pack for pack, _ in own], resolved([view for _, view in own]), strict=True))
+        identity = (
+            next((pack.identity for pack in packs if pack.identity is not None), None) if about == "lead" else None
         )
-        self.fingerprint = _digest(*(f.feature + f.fingerprint for f in self.features))
+        self.compiled = CompiledFold(types, [view for _, view in views], LocalTime(settings.timezone), identity)
+        self.types = tuple(types)
+        self.view_descriptions = {view.name: view.description for _, view in views}
+        self.specs = {spec.reference: spec for _, view in views for spec in view.specs.values()}
+        feature = partial(
+            self._feature, settings=settings, plain=plain_definitions(own), read=influences(own, settings)
+        )
+        features = tuple(feature(pack, view, spec) for pack, view in views for spec in view.specs.values())
+        super().__init__(self.compiled.view_names, features, digest(*(f.feature + f.fingerprint for f in features)))
         self.view_fingerprints = {
-            view: _digest(*(f.name + f.fingerprint for f in self.features if f.view == view)) for view in self.views
+            view: digest(*(f.name + f.fingerprint for f in self.features if f.view == view)) for view in self.views
         }
-        self._by_reference = {each.feature: each for each in self.features}
 
-    def _feature(self, pack: Pack, spec: FeatureSpec, settings: OrgSettings) -> Feature:
+    def _feature(
+        self,
+        pack: Pack,
+        view: View,
+        spec: FeatureSpec,
+        *,
+        settings: OrgSettings,
+        plain: Definitions,
+        read: dict[str, dict[str, Any]],
+    ) -> Feature:
         said, expr = spec.documented, spec.documented.expr
-        affected_by = tuple(t.name for t in self.types if affects(t, expr))
+        moving = [t for t in self.types if affects(t, expr)]
+        affected_by = tuple(t.name for t in moving)
+        text = definition(expr)
+        deciding = read.get(spec.reference, {}) | ({"timezone": settings.timezone} if _is_local(expr, text) else {})
+        payloads = payload_definitions(text, moving)
         return Feature(
             feature=spec.reference,
             view=spec.view,
@@ -86,40 +131,18 @@ class Entities:
             null_means=said.null,
             description=said.text,
             affected_by=affected_by,
-            windows=tuple(_length(us) for us in sorted(_windows(expr))),
-            fingerprint=_digest(definition(expr), *affected_by, settings.timezone if _is_local(expr) else ""),
+            windows=tuple(length_name(us) for us in sorted(_windows(expr))),
+            fingerprint=digest(text, *affected_by, *payloads, str(deciding.get("timezone", ""))),
             pack=pack.name,
-            vocabulary=said.vocabulary,
+            vocabulary=said.vocabulary or _words(expr),
+            definition=digest(plain.get(spec.reference, text), *affected_by, *payloads),
+            settings=deciding,
         )
-
-    def feature(self, reference: str) -> Feature:
-        """Raises ``UnknownFeature``."""
-        found = self._by_reference.get(reference)
-        if found is None:
-            raise UnknownFeature(reference)
-        return found
-
-    def select(self, views: Sequence[str] | None = None, features: Sequence[str] | None = None) -> Selection:
-        """Features of the views named, in catalogue order, or the features named, in that order; all by default.
-
-        Raises ``UnknownFeature``.
-        """
-        if features is not None:
-            return Selection(self, tuple(self.feature(each) for each in features))
-        if views is None:
-            return self.everything
-        for view in views:
-            if view not in self.views:
-                raise UnknownFeature(view)
-        return Selection(self, tuple(f for f in self.features if f.view in views))
-
-    @cached_property
-    def everything(self) -> Selection:
-        return Selection(self, self.features)
 
 
 class Catalogue(Entities):
-    """All that one organisation has switched on: the features of its leads, and in ``subjects`` of its market.
+    """All that one organisation has switched on: the features of its leads, in ``subjects`` those of one subject,
+    and in ``market`` those of all subjects as a lead's answer names them.
 
     ``types`` registers every event type that is accepted: those of all built-in packs and of the org's own,
     whether or not their pack is on.
@@ -127,11 +150,14 @@ class Catalogue(Entities):
 
     def __init__(self, org: str, settings: OrgSettings) -> None:
         self.org, self.settings = org, settings
-        packs = [load_pack(name) for name in settings.packs]
-        super().__init__(packs, "lead", settings)
-        self.subjects = Entities(packs, "subject", settings)
-        own = [pack for pack in packs if pack.name not in BUILT_IN_PACKS]
-        self.event_types = registered(own)
+        packs = load_packs(settings.packs)
+        made = views_of(packs, settings)
+        self.event_types = registered(pack for pack in packs if pack.name not in BUILT_IN_PACKS)
+        check_absences(packs, self.event_types)
+        super().__init__(packs, made, "lead", settings)
+        self.subjects = Entities(packs, made, "subject", settings)
+        check_signals([*self.specs.values(), *self.subjects.specs.values()], self.event_types)
+        self.market = MarketFeatures(self.subjects, settings.subjects)
         self.trigger_max_age_us = round(settings.trigger_max_age_s * SECOND_US)
         self.absences = tuple(
             AbsenceFold(
@@ -142,6 +168,27 @@ class Catalogue(Entities):
             for pack in packs
             for absence in pack.absences
         )
+        self.steps = self._steps(self)
+        self.subjects.steps = self._steps(self.subjects)
+
+    def _steps(self, entities: Entities) -> dict[str, Step]:
+        compiled, decoders = entities.compiled, self.event_types.decoders
+        return {
+            name: Step(
+                fold,
+                decoders[name].decode,
+                compiled.touched[name],
+                tuple((i, absence) for i, absence in enumerate(self.absences) if name in absence.types),
+            )
+            for name, fold in compiled.fold.items()
+        }
+
+    @property
+    def state_fingerprint(self) -> str:
+        """Names all that decides what a folded state is: states of another one are folded again."""
+        absences = (definition(each.absence) for each in self.absences)
+        ages = f"{self.trigger_max_age_us}"
+        return digest(self.compiled.fingerprint, self.subjects.compiled.fingerprint, *absences, ages)
 
     def payload(self, event_type: str) -> type[msgspec.Struct]:
         found = self.event_types.get(event_type)
@@ -149,86 +196,42 @@ class Catalogue(Entities):
             raise DefinitionError(event_type, "no such event type")
         return found.payload
 
+    @property
+    def all_features(self) -> tuple[Feature, ...]:
+        """The features of a lead, then those of every subject."""
+        return (*self.features, *self.market.features)
+
+    def span(self, views: Sequence[str] | None = None, features: Sequence[str] | None = None) -> Span:
+        """Features of a lead and of the market together; by default the lead's own. Raises ``UnknownFeature``."""
+        return select_span(self, self.market, views, features)
+
     def of_kind(self, kind: Kind) -> Entities:
         """The features of leads or of subjects; other kinds of stream have none."""
         return self.subjects if kind == "subject" else self
 
 
-def registered(own: Iterable[Pack]) -> EventTypes:
-    """The registry of every type of the built-in packs, of further packs, and of the system."""
-    packs = [*BUILT_IN_PACKS.values(), *own]
-    try:
-        return EventTypes([*BUILT_IN, *(t for pack in packs for t in pack.types)])
-    except ValueError as error:
-        raise DefinitionError(", ".join(p.name for p in packs), str(error)) from error
-
-
-def load_pack(name: str) -> Pack:
-    """A built-in pack by name, or the ``pack`` of a module of the user's. Raises ``DefinitionError``."""
-    if name in BUILT_IN_PACKS:
-        return BUILT_IN_PACKS[name]
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise DefinitionError(name, f"cannot import the pack: {error}", "is it on PYTHONPATH?") from error
-    found = [each for each in vars(module).values() if isinstance(each, Pack)]
-    if len(found) != 1:
-        raise DefinitionError(name, f"the module has {len(found)} packs, not one", "pack = Pack(name)")
-    return found[0]
-
-
-def _check_names(views: Iterable[View]) -> None:
-    seen: set[str] = set()
-    for view in views:
-        if view.name in seen:
-            raise DuplicateFeature(view.name)
-        seen.add(view.name)
-
-
-def _tree(expr: Expr) -> Iterable[Expr]:
-    yield expr
-    for part in expr.parts():
-        yield from _tree(part)
-
-
 def _windows(expr: Expr) -> set[int]:
-    return {us for node in _tree(expr) for us in getattr(node, "windows_us", tuple)()}
+    return {us for node in expr.nodes() for us in getattr(node, "windows_us", tuple)()}
 
 
-def _is_local(expr: Expr) -> bool:
-    return "LocalField" in repr(expr) or any(type(node).__name__ == "Streak" for node in _tree(expr))
+def _is_local(expr: Expr, text: str) -> bool:
+    """Whether the time zone decides on a value."""
+    if any(isinstance(node, Streak) for node in expr.nodes()):
+        return True
+    return any(f"LocalField(name='{name}')" in text for name in ("hour", "weekday", "date"))
 
 
-def _length(us: int) -> str:
-    for unit, name in ((DAY_US, "d"), (HOUR_US, "h")):
-        if us % unit == 0:
-            return f"{us // unit}{name}"
-    return f"{us / SECOND_US:g}s"
+def _words(expr: Expr) -> tuple[str, ...]:
+    """The vocabulary of a category that is a field's value as declared; none for an open text."""
+    if isinstance(expr, Mode):
+        return _declared_words(expr.signal, expr.field)
+    if isinstance(expr, Carried):
+        found = [_declared_words(each.signal, each.field) for each in expr.sources]
+        return tuple(dict.fromkeys(word for words in found for word in words)) if all(found) else ()
+    return ()
 
 
-def _digest(*parts: str) -> str:
-    return sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def definition(value: Any) -> str:
-    """An expression as text that is equal for equal definitions in every process: functions by their source."""
-    if is_dataclass(value) and not isinstance(value, type):
-        inner = ", ".join(f"{f.name}={definition(getattr(value, f.name))}" for f in fields(value))
-        return f"{type(value).__name__}({inner})"
-    if isinstance(value, Expr):
-        return f"{type(value).__name__}({', '.join(definition(part) for part in value.parts())})"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(definition(each) for each in value)}]"
-    if isinstance(value, type):
-        return value.__name__
-    if inspect.isroutine(value):
-        return f"{value.__qualname__}:{_digest(_source(value))}"
-    return repr(value)
-
-
-def _source(function: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        return repr(code.co_code) + repr(code.co_consts) if code is not None else repr(function)
+def _declared_words(signal: Signal, name: Any) -> tuple[str, ...]:
+    found = [field_info(each, name) for each in signal.types] if isinstance(name, str) else []
+    words = tuple(dict.fromkeys(word for info in found if info is not None for word in info.words))
+    return words if found and all(info is not None and info.words for info in found) else ()

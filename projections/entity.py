@@ -113,8 +113,9 @@ class FoldedEntity:
     def fold(self, event: Event) -> bool:
         """Take the next event. False: it needs a refold, and this entity is of no further use."""
         self.version, self.position = event.version, event.position
-        if event.recorded_us > self.floor_us:
-            self.floor_us = event.recorded_us
+        recorded_us = event.recorded_us
+        if recorded_us > self.floor_us:
+            self.floor_us = recorded_us
         if event.id[0] == SYSTEM_ID_PREFIX:
             return self._fold_system(event)
         self.has_outside_event = True
@@ -122,19 +123,19 @@ class FoldedEntity:
             return False  # whether the id it names is in the state, only the log knows
         if self._awaited is not None and event.id in self._awaited:
             return True
-        if event.at_us > event.recorded_us:
+        if event.at_us > recorded_us:
             self._wait(event)
             return True
         if self._pending is not None:
             self._release(order_key(event))
         if self.dead is not None and any(letter.type == event.type for letter in self.dead.values()):
-            return self._apply_carefully(event, is_ordered=False)
-        return self._apply(event, is_ordered=False)
+            return self._apply_carefully(event, False)
+        return self._apply(event, False)
 
     def _fold_system(self, event: Event) -> bool:
         for index, absence in enumerate(self.catalogue.absences):
             if event.type == absence.absence.event_type:
-                self._decode(event)
+                self.catalogue.event_types.payload_of(event)
                 absence.written(self._absence(index), event)
         return True
 
@@ -144,26 +145,29 @@ class FoldedEntity:
             self._absences = [AbsenceState() for _ in self.catalogue.absences]
         return self._absences[index]
 
-    def _apply(self, event: Event, *, is_ordered: bool) -> bool:
+    def _apply(self, event: Event, is_ordered: bool) -> bool:
         """Fold one event whose time has come. False: too late for its place, or it raised."""
-        fold = self.entities.compiled.fold.get(event.type)
-        at_us = event.at_us
-        if event.recorded_us - at_us > self.catalogue.trigger_max_age_us and event.recorded_us > self.old_news_us:
-            self.old_news_us = event.recorded_us
-        if fold is None:
+        at_us, recorded_us = event.at_us, event.recorded_us
+        if recorded_us - at_us > self.catalogue.trigger_max_age_us and recorded_us > self.old_news_us:
+            self.old_news_us = recorded_us
+        step = self.entities.steps.get(event.type)
+        if step is None:
             return True
+        fold, decode, touched, absences = step
         try:
-            payload = event.payload if event.payload is not None else self._decode(event)
+            payload = event.payload
+            if payload is None:
+                payload = event.payload = decode(event.data)
             if not fold(self.state, at_us, payload, is_ordered):
                 return False
         except Exception:  # noqa: BLE001 - whatever a fold raises makes the event poison, not its lead: refold isolates it
             return False
-        for index, absence in enumerate(self.catalogue.absences):
-            if event.type in absence.types and not absence.fold(self._absence(index), event, is_ordered=is_ordered):
+        for index, absence in absences:
+            if not absence.fold(self._absence(index), event, is_ordered=is_ordered):
                 return False
         if at_us > self.folded_us:
             self.folded_us = at_us
-        self._dirty |= self.entities.compiled.touched[event.type]
+        self._dirty |= touched
         self.answers = None
         self._since_prune += 1
         if self._since_prune >= _PRUNE_EVERY:
@@ -171,20 +175,17 @@ class FoldedEntity:
             self.entities.compiled.prune(self.state, self.folded_us)
         return True
 
-    def _decode(self, event: Event) -> Any:
-        return self.catalogue.event_types.payload_of(event)
-
     def _wait(self, event: Event) -> None:
         if self._pending is None:
             self._pending = []
         insort(self._pending, event, key=order_key)
         self.answers = None
 
-    def _apply_carefully(self, event: Event, *, is_ordered: bool) -> bool:
+    def _apply_carefully(self, event: Event, is_ordered: bool) -> bool:
         """Fold an event that may raise: tried on a copy first, and left out whole when it does."""
         error = tried(self, event)
         if error is None:
-            return self._apply(event, is_ordered=is_ordered)
+            return self._apply(event, is_ordered)
         self.dead = {**(self.dead or {}), event.version: error}
         return True
 
@@ -195,19 +196,30 @@ class FoldedEntity:
         """
         pending = self._pending or []
         while pending and order_key(pending[0]) < before:
-            self._apply_carefully(pending.pop(0), is_ordered=True)
+            self._apply_carefully(pending.pop(0), True)
         if not pending:
             self._pending = None
 
-    def read(self, now_us: int) -> None:
-        """Bring the values up to a time, or to the newest event if that is later."""
+    @property
+    def waiting(self) -> Sequence[Event]:
+        """Events that are in the stream and whose time has not come, in order."""
+        return self._pending or ()
+
+    def reach(self, now_us: int) -> int:
+        """Fold what waited until a time, or until the newest event if that is later; which of the two."""
         now_us = max(now_us, self.floor_us, self.folded_us)
         if self._pending is not None:
             self._release((now_us + 1, ""))
+        return now_us
+
+    def read(self, now_us: int) -> None:
+        """Bring the values up to a time, or to the newest event if that is later."""
+        now_us = self.reach(now_us)
         compiled = self.entities.compiled
         if self._values is None:
             self._values, self._changes = [()] * len(compiled.view_names), [BEFORE] * len(compiled.view_names)
             self._dirty = -1
+            self.as_of_us = now_us  # an entity may have no view at all
         for index, name in enumerate(compiled.view_names):
             if self._dirty >> index & 1 or now_us >= self._changes[index]:
                 self._values[index], self._changes[index] = compiled.views[name](self.state, now_us)
@@ -354,21 +366,30 @@ def refolding(
     known = [e for e in events if known_at_us is None or e.recorded_us <= known_at_us]
     counting, system = effective(known)
     newest_us = max((e.recorded_us for e in known), default=BEFORE)
-    dead: dict[int, DeadLetter] = {}
-    entity = None
-    while entity is None:
-        entity = yield from _fold_all(
-            FoldedEntity(stream, number, catalogue), counting, dead, newest_us if until_us is None else until_us
-        )
+    entity = yield from folding_on(
+        lambda: FoldedEntity(stream, number, catalogue), counting, newest_us if until_us is None else until_us
+    )
     for event in system:
         entity._fold_system(event)
     outside = {e.id for e in known} - {e.id for e in system}
     entity.has_outside_event = bool(outside)
     entity._awaited = set(retracted_ids(known)) - outside or None
-    entity.dead = dead or None
     if known:
         entity.version, entity.position = known[-1].version, known[-1].position
         entity.floor_us = newest_us if until_us is None else BEFORE
+    return entity
+
+
+def folding_on(start: Callable[[], FoldedEntity], events: Sequence[Event], until_us: int) -> Steps[FoldedEntity]:
+    """What ``start`` makes, with the events folded that follow it in order of (time, id), up to a time.
+
+    Later events wait for theirs. Those on which the fold raises are left out whole, and are ``dead``.
+    """
+    dead: dict[int, DeadLetter] = {}
+    entity = None
+    while entity is None:
+        entity = yield from _fold_all(start(), events, dead, until_us)
+    entity.dead = dead or None
     return entity
 
 
@@ -390,7 +411,7 @@ def _fold_all(
             entity._wait(event)
         elif event.type in careful and (error := tried(entity, event)) is not None:
             dead[event.version] = error
-        elif not entity._apply(event, is_ordered=True):
+        elif not entity._apply(event, True):
             dead[event.version] = tried(entity, event) or _letter(event, RuntimeError("raised once, not again"))
             return None
     entity.entities.compiled.prune(entity.state, entity.folded_us)
@@ -401,10 +422,9 @@ def tried(entity: FoldedEntity, event: Event) -> DeadLetter | None:
     """What the fold raises on the event, tried on a copy of the state; None when it does not."""
     compiled = entity.entities.compiled
     try:
-        fold = compiled.fold.get(event.type)
-        if fold is not None:
-            payload = entity.catalogue.event_types.payload_of(event)
-            fold(compiled.load(compiled.dump(entity.state)), event.at_us, payload, True)
+        step = entity.entities.steps.get(event.type)
+        if step is not None:
+            step.fold(compiled.load(compiled.dump(entity.state)), event.at_us, step.decode(event.data), True)
     except Exception as error:  # noqa: BLE001 - this is where poison is recognised, and counted by its letter
         return _letter(event, error)
     return None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 from projections.signals import Signal
+from projections.windows import Window, window_of
 
 if TYPE_CHECKING:
     from projections.source import ViewWriter
@@ -54,6 +55,36 @@ class Expr(ABC):
         yield from self.signals()
         for part in self.parts():
             yield from part.listened()
+
+    def nodes(self) -> Iterator[Expr]:
+        """The expression itself and everything that it is made of, from the whole to the parts."""
+        yield self
+        for part in self.parts():
+            yield from part.nodes()
+
+    def label(self) -> str | None:
+        """What a feature of this is called where no name is given: ``<signal>_<aggregate>_<window>``, or None."""
+        return None
+
+    def within(self, window: Window) -> Expr:
+        """The same, with every aggregate in it seen through a window. Raises ``TypeError`` where that makes no sense."""
+        return mapped(self, lambda part: part.within(window))
+
+    @overload
+    def over(self, window: Window | int, /) -> Expr: ...
+
+    @overload
+    def over(self, window: Window | int, /, *more: Window | int) -> Spread: ...
+
+    def over(self, window: Window | int, /, *more: Window | int) -> Expr | Spread:
+        """The same within a window (a plain number is days), or within each of several.
+
+        A window is the half-open interval (τ − w, τ]. An expression over a window is that of its parts over it.
+        """
+        windows = [window_of(each) for each in (window, *more)]
+        if not more:
+            return self.within(windows[0])
+        return Spread(tuple((each, Documented(self.within(each))) for each in windows))
 
     def doc(
         self, text: str, *, unit: str = "", range: str = "", null: str = "", vocabulary: Iterable[str] = ()
@@ -107,11 +138,47 @@ class Documented:
     """An expression with what the catalogue says of it."""
 
     expr: Expr
-    text: str
+    text: str = ""
     unit: str = ""
     range: str = ""
     null: str = ""
     vocabulary: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One expression over several windows: a feature for each, its name and text with ``{w}`` for the window's."""
+
+    over: tuple[tuple[Window, Documented], ...]
+
+    def doc(
+        self, text: str, *, unit: str = "", range: str = "", null: str = "", vocabulary: Iterable[str] = ()
+    ) -> Spread:
+        """Say what the features mean, ``{w}`` standing for the window."""
+        words = tuple(vocabulary)
+        return Spread(
+            tuple(
+                (w, Documented(each.expr, text.replace("{w}", w.name), unit, range, null.replace("{w}", w.name), words))
+                for w, each in self.over
+            )
+        )
+
+
+E = TypeVar("E", bound=Expr)
+
+
+def mapped(expr: E, change: Callable[[Expr], Expr]) -> E:
+    """The expression made of changed parts; itself where none changes."""
+    if not is_dataclass(expr):
+        return expr
+    changed: dict[str, Any] = {}
+    for each in fields(expr):
+        value = getattr(expr, each.name)
+        if isinstance(value, Expr):
+            changed[each.name] = change(value)
+        elif isinstance(value, tuple) and any(isinstance(one, Expr) for one in value):
+            changed[each.name] = tuple(change(one) if isinstance(one, Expr) else one for one in value)
+    return replace(expr, **changed) if changed else expr
 
 
 class Condition(Expr):
@@ -174,9 +241,18 @@ class Arithmetic(Expr):
         if self.op == "/" and not (isinstance(self.right, Constant) and self.right.value):
             tests = [t for t in tests if not t.startswith(f"{right.code} ")] + [right.code]
         code = f"{left.code} {self.op} {right.code}"
-        if not tests:
-            return Operand(w.named(code), False)
-        return Operand(w.named(f"{code} if {' and '.join(tests)} else None"), True)
+        if self._may_overflow():
+            return Operand(w.named(f"finite({code}){_where(tests)}"), True)
+        return Operand(w.named(code + _where(tests)), bool(tests))
+
+    def _may_overflow(self) -> bool:
+        """Whether the result may not be finite: no sum of features reaches 10³⁰⁸, a product or a quotient of two might."""
+        sides = (self.right,) if self.op == "/" else (self.left, self.right)
+        return self.op in "*/" and all(s.dtype == "float" and not isinstance(s, Constant) for s in sides)
+
+
+def _where(tests: list[str]) -> str:
+    return f" if {' and '.join(tests)} else None" if tests else ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +278,11 @@ class Extreme(Expr):
         if not tests:
             return Operand(w.named(code), False)
         return Operand(w.named(f"None if {' or '.join(tests)} else {code}"), True)
+
+
+def ratio(part: Any, whole: Any) -> Expr:
+    """``part / whole``; null where the whole is 0."""
+    return lift(part) / lift(whole)
 
 
 def least(left: Any, right: Any) -> Expr:
@@ -296,14 +377,12 @@ class When(Expr):
     then: Expr
     otherwise: Expr
 
+    def __post_init__(self) -> None:
+        _common_dtype(self.then, self.otherwise)
+
     @property
     def dtype(self) -> Dtype:
-        sides = {side.dtype for side in (self.then, self.otherwise) if side != Constant(None)}
-        if sides == {"int", "float"}:
-            return "float"
-        if len(sides) != 1:
-            raise TypeError(f"both sides of when() need one type, not {sorted(sides)}")
-        return sides.pop()
+        return _common_dtype(self.then, self.otherwise)
 
     def parts(self) -> tuple[Expr, ...]:
         return self.claim, self.then, self.otherwise
@@ -312,6 +391,15 @@ class When(Expr):
         claim, then, otherwise = w.operand(self.claim), w.operand(self.then), w.operand(self.otherwise)
         code = f"{then.code} if {claim.code} else {otherwise.code}"
         return Operand(w.named(code), then.is_nullable or otherwise.is_nullable)
+
+
+def _common_dtype(then: Expr, otherwise: Expr) -> Dtype:
+    sides = {side.dtype for side in (then, otherwise) if side != Constant(None)}
+    if sides == {"int", "float"}:
+        return "float"
+    if len(sides) != 1:
+        raise TypeError(f"both sides of when() need one type, not {' and '.join(sorted(sides)) or 'null'}")
+    return sides.pop()
 
 
 def when(claim: Condition, then: Any, otherwise: Any = None) -> Expr:
@@ -369,85 +457,3 @@ class Apply(Expr):
 def apply(function: Callable[..., Any], *arguments: Any, returns: Dtype) -> Expr:
     """A Python function of other values, called at read; it must depend on nothing else."""
     return Apply(function, tuple(lift(a) for a in arguments), returns)
-
-
-class Instant(ABC):
-    """A time that the state knows (microseconds), or none: what *since* is asked of."""
-
-    @abstractmethod
-    def emit_instant(self, w: ViewWriter) -> str:
-        """Source of an int, or of None."""
-
-    @abstractmethod
-    def signals(self) -> tuple[Signal, ...]:
-        """The signals whose events move it."""
-
-
-@dataclass(frozen=True)
-class FirstOf(Instant):
-    """The first of two instants that exists: ``preferred``, else ``other``."""
-
-    preferred: Instant
-    other: Instant
-
-    def signals(self) -> tuple[Signal, ...]:
-        return self.preferred.signals() + self.other.signals()
-
-    def emit_instant(self, w: ViewWriter) -> str:
-        preferred, other = self.preferred.emit_instant(w), self.other.emit_instant(w)
-        return w.named(f"{preferred} if {preferred} is not None else {other}")
-
-
-@dataclass(frozen=True)
-class Since(Expr):
-    """Whole days from an instant to the as-of time, or to another instant; null without either."""
-
-    start: Instant
-    end: Instant | None = None
-
-    def signals(self) -> tuple[Signal, ...]:
-        return self.start.signals() + (self.end.signals() if self.end is not None else ())
-
-    @property
-    def dtype(self) -> Dtype:
-        return "int"
-
-    def emit(self, w: ViewWriter) -> Operand:
-        start = self.start.emit_instant(w)
-        if self.end is not None:
-            end = self.end.emit_instant(w)
-            return Operand(
-                w.named(f"({end} - {start}) // DAY if {start} is not None and {end} is not None else None"), True
-            )
-        days = w.named(f"(at - {start}) // DAY if {start} is not None else None")
-        w.line(f"if {start} is not None and {start} + ({days} + 1) * DAY < change:")
-        w.line(f"    change = {start} + ({days} + 1) * DAY")
-        return Operand(days, True)
-
-
-def since(instant: Instant) -> Expr:
-    """Whole days since an instant."""
-    return Since(instant)
-
-
-def days_between(start: Instant, end: Instant) -> Expr:
-    """Whole days from one instant to another."""
-    return Since(start, end)
-
-
-@dataclass(frozen=True)
-class TimeText(Expr):
-    """An instant as RFC 3339 text in UTC."""
-
-    instant: Instant
-
-    def signals(self) -> tuple[Signal, ...]:
-        return self.instant.signals()
-
-    @property
-    def dtype(self) -> Dtype:
-        return "string"
-
-    def emit(self, w: ViewWriter) -> Operand:
-        instant = self.instant.emit_instant(w)
-        return Operand(w.named(f"format_time({instant}) if {instant} is not None else None"), True)

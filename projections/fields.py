@@ -1,24 +1,29 @@
 """What a payload's field is, read once from its declaration: kind, whether it may be missing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
 from msgspec import inspect
 
 from kernel.fixed import Amount
+from projections.expressions import Dtype
 
 FieldKind = Literal["number", "amount", "text", "flag", "list", "struct", "mixed"]
 
 
 @dataclass(frozen=True)
 class FieldInfo:
-    """``clears``: null is a value of its own (the field's absence is ``UNSET``)."""
+    """``clears``: null is a value of its own (the field's absence is ``UNSET``). ``words``: the only texts it takes."""
 
     kind: FieldKind
     is_whole: bool
     is_optional: bool
     clears: bool
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "whole number" if self.is_whole else self.kind
 
 
 def field_info(payload: type[msgspec.Struct], path: str) -> FieldInfo | None:
@@ -35,12 +40,29 @@ def field_info(payload: type[msgspec.Struct], path: str) -> FieldInfo | None:
         info = _info(field.type, clears=not field.required and untold)
         optional = optional or info.is_optional
         if depth == len(names) - 1:
-            return FieldInfo(info.kind, info.is_whole, optional, info.clears)
+            return replace(info, is_optional=optional)
         nested = [t.cls for t in _members(field.type) if isinstance(t, inspect.StructType)]
         if not nested:
             return None
         payload = nested[0]
     return None
+
+
+#: What a field of a kind can be served as, the usual type first.
+_DTYPES: dict[FieldKind, tuple[Dtype, ...]] = {
+    "number": ("float",),
+    "amount": ("float",),
+    "text": ("string",),
+    "flag": ("int",),
+    "list": ("list",),
+    "struct": (),
+    "mixed": ("string",),
+}
+
+
+def dtypes_of(info: FieldInfo) -> tuple[Dtype, ...]:
+    """The types as which a field's value can be served, the usual one first; none for a struct."""
+    return ("int", "float") if info.is_whole else _DTYPES[info.kind]
 
 
 def _members(declared: inspect.Type) -> tuple[inspect.Type, ...]:
@@ -57,7 +79,18 @@ def _info(declared: inspect.Type, *, clears: bool) -> FieldInfo:
     kinds = {_kind(t) for t in members if not isinstance(t, inspect.NoneType)}
     kind: FieldKind = kinds.pop() if len(kinds) == 1 else "mixed"
     whole = all(isinstance(t, inspect.IntType | inspect.NoneType) for t in members)
-    return FieldInfo(kind, whole and kind == "number", is_null or clears, clears)
+    words = tuple(word for t in members for word in _words(t)) if kind == "text" else ()
+    return FieldInfo(kind, whole and kind == "number", is_null or clears, clears, words)
+
+
+def _words(declared: inspect.Type) -> tuple[str, ...]:
+    match declared:
+        case inspect.LiteralType(values=values):
+            return tuple(str(each) for each in values)
+        case inspect.EnumType(cls=cls):
+            return tuple(str(each.value) for each in cls)
+        case _:
+            return ()
 
 
 def _kind(declared: inspect.Type) -> FieldKind:
@@ -70,7 +103,9 @@ def _kind(declared: inspect.Type) -> FieldKind:
             return "flag"
         case inspect.StrType():
             return "text"
-        case inspect.LiteralType(values=values) | inspect.EnumType(cls=values):
+        case inspect.EnumType(cls=cls) if issubclass(cls, str):
+            return "text"
+        case inspect.LiteralType(values=values):
             return "text" if all(isinstance(v, str) for v in values) else "mixed"
         case inspect.ListType() | inspect.VarTupleType():
             return "list"

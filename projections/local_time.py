@@ -3,18 +3,18 @@
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from kernel.times import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from kernel.times import DAY_US, HOUR_US, SECOND_US
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_SPAN_US = 15 * MINUTE_US
-_KEPT = 200_000
+_KEPT = 100_000
 
 
 class LocalTime:
-    """The offset of an IANA zone at an instant, remembered by the quarter of an hour.
+    """The offset of an IANA zone at an instant, remembered by the UTC day.
 
-    No zone changes its offset twice within a quarter of an hour, so equal offsets at both ends of one hold
-    throughout (tests/unit/projections/test_local_time.py compares with zoneinfo around every transition).
+    No zone changes its offset twice within an hour, so an offset found at every full hour of a day holds throughout
+    (tests/unit/projections/test_local_time.py compares with zoneinfo around every transition). On the few days
+    with a change, zoneinfo is asked each time.
 
     Examples
     --------
@@ -26,25 +26,23 @@ class LocalTime:
     def __init__(self, zone: str) -> None:
         self.zone = zone
         self._zone = ZoneInfo(zone)
-        self._offsets: dict[int, int] = {}
-
-    def offset_us(self, at_us: int) -> int:
-        """Local time minus UTC at an instant."""
-        span = at_us // _SPAN_US
-        offset = self._offsets.get(span)
-        if offset is not None:
-            return offset
-        first, last = self._exact_us(span * _SPAN_US), self._exact_us((span + 1) * _SPAN_US - 1)
-        if first != last:
-            return self._exact_us(at_us)
-        if len(self._offsets) >= _KEPT:
-            self._offsets.clear()
-        self._offsets[span] = first
-        return first
+        self._offsets: dict[int, int | None] = {}
 
     def local_us(self, at_us: int) -> int:
         """Microseconds of the local clock face since 1970-01-01 00:00 of the same face."""
-        return at_us + self.offset_us(at_us)
+        offset = self._offsets.get(at_us // DAY_US)
+        return at_us + (offset if offset is not None else self.offset_us(at_us))
+
+    def offset_us(self, at_us: int) -> int:
+        """Local time minus UTC at an instant."""
+        day = at_us // DAY_US
+        if day not in self._offsets:
+            if len(self._offsets) >= _KEPT:
+                self._offsets.clear()
+            hours = {self._exact_us(day * DAY_US + hour * HOUR_US) for hour in range(25)}
+            self._offsets[day] = hours.pop() if len(hours) == 1 else None
+        offset = self._offsets[day]
+        return self._exact_us(at_us) if offset is None else offset
 
     def next_midnight_us(self, at_us: int) -> int:
         """An instant after ``at_us`` and not after the next change of the local date."""

@@ -13,10 +13,13 @@ import msgspec
 from eventstore.types import EventType
 from kernel.errors import DefinitionError
 from kernel.fixed import micro
-from projections.fields import FieldInfo, field_info
+from kernel.times import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from projections.expressions import Dtype
+from projections.fields import FieldInfo, dtypes_of, field_info
 from projections.local_time import LocalTime
-from projections.signals import TYPE, Computed, Condition, FieldLike, LocalField, Signal
-from projections.source import FoldWriter, Names, python_name
+from projections.signals import TYPE, Computed, Condition, FieldLike, LocalField, Signal, field_name
+from projections.source import FoldWriter, Names, indented
+from projections.wording import did_you_mean
 
 #: ``int``: a whole number of any size; ``plain``: None, a number, string or tuple; ``array``: int64 values,
 #: ascending or not (None while empty; a list where a value exceeds 64 bits); ``dict``/``list``: None while empty.
@@ -45,12 +48,13 @@ class Plan:
         self.folds = {each.name: FoldWriter(each.name) for each in self.types}
         self.prune_lines: list[str] = []
         self.constants: dict[str, Any] = {}
-        self.uses_local_time = False
+        self.durations: dict[str, str] = {}
         self._constant_names: dict[int, str] = {}
-        self._names = Names(("s", "at", "p", "change"))
+        self._names = Names()
         self._slot_names = Names(())
         self._built: dict[object, Any] = {}
-        self._finishers: list[Callable[[], None]] = []
+        self.registering = ("", "")  #: the feature that registers now: where it stands, and its reference
+        self._finishers: list[tuple[tuple[str, str], Callable[[], None]]] = []
 
     def build(self, key: object, make: Callable[[], Any]) -> Any:
         """What ``make`` returns, made once per key: how equal aggregates come to share their slots."""
@@ -60,11 +64,15 @@ class Plan:
 
     def at_end(self, finish: Callable[[], None]) -> None:
         """Run ``finish`` when every aggregate has registered."""
-        self._finishers.append(finish)
+        self._finishers.append((self.registering, finish))
 
     def finish(self) -> None:
         while self._finishers:
-            self._finishers.pop(0)()
+            (where, reference), finish = self._finishers.pop(0)
+            try:
+                finish()
+            except DefinitionError as error:
+                raise DefinitionError(where, f"{reference}: {error.where}: {error.problem}", error.hint) from error
 
     def slot(self, wish: str, kind: SlotKind, initial: str) -> str:
         """A new slot; returns the source that reaches it (``s.name``)."""
@@ -80,27 +88,23 @@ class Plan:
             self.constants[name] = value
         return name
 
+    def duration(self, us: int) -> str:
+        """A global of the generated module that holds a length of time: ``DAYS_7``."""
+        for name, unit_us in _UNITS.items():
+            if us % unit_us == 0:
+                constant = name if us == unit_us else f"{name}S_{us // unit_us}"
+                if us != unit_us:
+                    self.durations[constant] = f"{us // unit_us} * {name}"
+                return constant
+        self.durations[f"MICROS_{us}"] = str(us)
+        return f"MICROS_{us}"
+
     def prune(self, *lines: str) -> None:
         """Lines that drop what no window reaches any more, as of ``at``."""
         self.prune_lines.extend(lines)
 
     def matching(self, signal: Signal) -> list[EventType]:
         return [each for each in self.types if signal.matches(each)]
-
-    def slug(self, signal: Signal) -> str:
-        """A readable name for a signal's slots."""
-        if signal.group is not None:
-            base = signal.group.replace("declares:", "with_").split(",")[0]
-        else:
-            base = "_or_".join(snake_case(t.__name__) for t in signal.types)
-        parts = [base if len(base) <= 40 else base[:40]]
-        for each in signal.conditions:
-            name = _field_name(each.field)
-            if each.op == "given":
-                parts.append(f"{'with' if each.operand else 'without'}_{name}")
-            else:
-                parts.append(f"{name}_{each.op}_{each.operand}")
-        return python_name("_".join(parts))
 
     def on(
         self,
@@ -109,13 +113,17 @@ class Plan:
         *,
         field: FieldLike | None = None,
         form: ValueForm = "micro",
-        guard: str | None = None,
+        guard: str | Callable[..., str] | None = None,
+        missing: Literal["skip", "clears", "none"] = "skip",
+        is_in_order: bool = False,
     ) -> None:
         """On each event of the signal, run lines.
 
-        ``lines`` is called with the source of the field's value where a field is named (the lines then run only
-        where it is given), else without arguments. ``guard`` is a test on ``at`` under which the event comes
-        too late to be folded in place.
+        ``lines`` is called with the source of the field's value where a field is named, else without arguments. The
+        lines then run only where it is given; ``missing="clears"``: also for a null that clears, as None; ``"none"``:
+        always, a missing value being None. ``guard`` is a test on ``at``, or makes one of the value, under which the
+        event comes too late to be folded in place. Paragraphs ``is_in_order`` run in the order of their declaration,
+        whatever their conditions.
         """
         for event_type in self.matching(signal):
             writer = self.folds[event_type.name]
@@ -123,12 +131,19 @@ class Plan:
             arguments: tuple[str, ...] = ()
             if field is not None:
                 value, given = self.value(writer, event_type, field, form)
-                arguments = (value,)
-                if given is not None and given not in conditions:
+                if missing == "clears":
+                    _, given = self.value(writer, event_type, field, "raw")
+                if missing == "none" and given is not None:
+                    value = writer.read(f"{value} if {given} else None", f"{field_name(field)}_or_none")
+                elif given is not None and given not in conditions:
                     conditions = (*conditions, given)
+                arguments = (value,)
             if guard is not None:
-                writer.guard(guard)
-            writer.update(conditions, lines(*arguments))
+                writer.guard(guard if isinstance(guard, str) else guard(*arguments))
+            paragraph = lines(*arguments)
+            if is_in_order and conditions and "False" not in conditions:
+                conditions, paragraph = (), [f"if {' and '.join(conditions)}:", *indented(paragraph)]
+            writer.update(conditions, paragraph)
 
     def has_field(self, event_type: EventType, field: FieldLike) -> bool:
         return not isinstance(field, str) or field_info(event_type.payload, field) is not None
@@ -137,9 +152,18 @@ class Plan:
         """Raises ``DefinitionError`` for a field that the type does not declare."""
         info = field_info(event_type.payload, field)
         if info is None:
-            known = ", ".join(event_type.payload.__struct_fields__) or "none"
-            raise DefinitionError(event_type.name, f"unknown field {field!r}", f"fields of {event_type.name}: {known}")
+            hint = did_you_mean(field, event_type.payload.__struct_fields__, f"fields of {event_type.name}")
+            raise DefinitionError(event_type.name, f"unknown field {field!r}", hint)
         return info
+
+    def check_dtype(self, signal: Signal, field: FieldLike, returns: Dtype) -> None:
+        """Raises ``DefinitionError`` where a field cannot be served as a feature of that type."""
+        for event_type in self.matching(signal):
+            if isinstance(field, str) and returns not in dtypes_of(info := self.info(event_type, field)):
+                expected = " or ".join(dtypes_of(info)) or "a field inside of it"
+                raise DefinitionError(
+                    event_type.name, f"{field!r} is a {info}, not a {returns}", f"expected {expected}"
+                )
 
     def value(self, w: FoldWriter, event_type: EventType, field: FieldLike, form: ValueForm) -> tuple[str, str | None]:
         """Source of a field's value, and of the test that it is given (None where it always is)."""
@@ -148,22 +172,20 @@ class Plan:
         if isinstance(field, Computed):
             return self._computed_value(w, field, form)
         info = self.info(event_type, field)
-        raw = self._raw(w, event_type, field)
-        missing = "UNSET" if info.clears else "None"
-        given = f"{raw} is not {missing}" if info.is_optional else None
-        if form == "raw" or (form == "micro" and info.kind in ("amount", "flag") and not info.is_optional):
-            return raw, given
         if form == "micro" and info.kind not in ("number", "amount", "flag"):
-            raise DefinitionError(event_type.name, f"{field!r} is a {info.kind}, not a number")
-        convert = {
-            "key": f"key64({raw})" if info.kind == "text" else f"key64(str({raw}))",
-            "micro": f"{raw} * MICRO" if info.is_whole else raw if info.kind == "amount" else f"micro({raw})",
-        }[form]
-        if convert == raw:
+            raise DefinitionError(event_type.name, f"{field!r} is a {info}, not a number")
+        if form == "key" and info.kind in ("list", "struct"):
+            raise DefinitionError(
+                event_type.name, f"{field!r} is a {info}: only a text, a number or a flag names a thing"
+            )
+        raw = self._raw(w, event_type, field)
+        given = _given(raw, info, form)
+        code = _converted(raw, info, form)
+        if code == raw:
             return raw, given
-        code = convert if given is None else f"None if {raw} is {missing} else {convert}"
-        name = w.read(code, f"{_field_name(field)}_{form}")
-        return name, None if given is None else f"{name} is not None"
+        if given is not None:
+            code = f"{code} if {given} else None"
+        return w.read(code, f"{field_name(field)}_{form}"), given
 
     def conditions(self, w: FoldWriter, event_type: EventType, conditions: Iterable[Condition]) -> tuple[str, ...]:
         """Source of the tests of a signal, for one event type."""
@@ -179,8 +201,9 @@ class Plan:
             _, given = self.value(w, event_type, condition.field, "raw")
             if condition.operand:
                 return [given] if given is not None else []
-            return ["False"] if given is None else [given.replace(" is not ", " is ")]
+            return ["False"] if given is None else [given.replace(" is not ", " is ")]  # in raw form it is one test
         numeric = self._is_numeric(event_type, condition.field) and not isinstance(condition.operand, bool)
+        self._check_operand(event_type, condition, is_numeric=numeric)
         value, given = self.value(w, event_type, condition.field, "micro" if numeric else "raw")
         test = _comparison(value, condition, in_micro=numeric)
         return [t for t in (given, test) if t is not None]
@@ -192,13 +215,35 @@ class Plan:
             return field.returns in (int, float)
         return self.info(event_type, field).kind in ("number", "amount")
 
+    def _check_operand(self, event_type: EventType, condition: Condition, *, is_numeric: bool) -> None:
+        """A test that can never be passed, or would raise on each event, is a mistake."""
+        field, operand = condition.field, condition.operand
+        operands = operand if condition.op == "isin" else (operand,)
+        if is_numeric:
+            wrong = [each for each in operands if isinstance(each, str | bool)]
+            expected = "a number"
+        elif isinstance(field, str):
+            info = self.info(event_type, field)
+            kind = {"text": str, "flag": bool}.get(info.kind, object)
+            wrong = [each for each in operands if not isinstance(each, kind)]
+            wrong += [each for each in operands if info.words and each not in info.words]
+            expected = f"one of {', '.join(info.words)}" if info.words else f"a {info}"
+        else:
+            kind = str if field is TYPE else int if isinstance(field, LocalField) else object
+            wrong = [each for each in operands if not isinstance(each, kind)]
+            expected = f"{'the name of a type' if field is TYPE else 'a whole number'}"
+        if wrong:
+            raise DefinitionError(
+                event_type.name, f"{field_name(field)!r} is compared with {wrong[0]!r}", f"expected {expected}"
+            )
+
     def _raw(self, w: FoldWriter, event_type: EventType, field: str) -> str:
         payload, source, optional = event_type.payload, "p", False
         for name in field.split("."):
             info = field_info(payload, name)
             assert info is not None, field  # noqa: S101 - info() has walked the same path
-            code = f"None if {source} is None else {source}.{name}" if optional else f"{source}.{name}"
-            source = w.read(code, f"{name}_raw" if name in ("at", "p", "s") else name)
+            code = f"{source}.{name} if {source} else None" if optional else f"{source}.{name}"
+            source = w.read(code, name)
             optional = optional or info.is_optional
             nested = _struct_types(payload, name)
             payload = nested[0] if nested else payload
@@ -206,8 +251,7 @@ class Plan:
 
     def _local_value(self, w: FoldWriter, field: LocalField, form: ValueForm) -> str:
         if field is TYPE:
-            return repr(w.event_name) if form != "key" else f"key64({w.event_name!r})"
-        self.uses_local_time = True
+            return repr(w.event_name) if form != "key" else w.read(f"key64({w.event_name!r})", "type_key")
         local = w.read("local_us(at)", "local_time")
         code = {
             "hour": f"{local} // HOUR % 24",
@@ -219,26 +263,34 @@ class Plan:
 
     def _computed_value(self, w: FoldWriter, field: Computed, form: ValueForm) -> tuple[str, str]:
         raw = w.read(f"{self.constant(field.function, field.name)}(p)", field.name)
+        given = f"{raw} is not None"
         if form == "raw":
-            return raw, f"{raw} is not None"
-        convert = f"micro({raw})" if form == "micro" else f"key64(str({raw}))"
-        name = w.read(f"None if {raw} is None else {convert}", f"{field.name}_{form}")
-        return name, f"{name} is not None"
+            return raw, given
+        convert = f"bounded({raw})" if form == "micro" else f"key64(str({raw}))"
+        return w.read(f"{convert} if {given} else None", f"{field.name}_{form}"), given
 
 
-def snake_case(name: str) -> str:
-    """``PurchaseCompleted`` as ``purchase_completed``.
-
-    Examples
-    --------
-    >>> snake_case("SessionNoShow")
-    'session_no_show'
-    """
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+_UNITS = {"DAY": DAY_US, "HOUR": HOUR_US, "MINUTE": MINUTE_US, "SECOND": SECOND_US}
 
 
-def _field_name(field: FieldLike) -> str:
-    return field.replace(".", "_") if isinstance(field, str) else field.name
+def _given(raw: str, info: FieldInfo, form: ValueForm) -> str | None:
+    """Source of the test that a value is given. A null that clears is a value as it is, but no number and no key."""
+    if not info.is_optional:
+        return None
+    if not info.clears:
+        return f"{raw} is not None"
+    return f"{raw} is not UNSET" if form == "raw" else f"{raw} is not UNSET and {raw} is not None"
+
+
+def _converted(raw: str, info: FieldInfo, form: ValueForm) -> str:
+    """Source of a field's value in a form."""
+    if info.kind == "amount" and form != "key":
+        return f"+{raw}"  # a plain integer: the state keeps no other
+    if form == "raw":
+        return raw
+    if form == "key":
+        return f"key64({raw})" if info.kind == "text" else f"key64(str({raw}))"
+    return f"{raw} * MICRO" if info.is_whole or info.kind == "flag" else f"micro({raw})"
 
 
 def _comparison(value: str, condition: Condition, *, in_micro: bool) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from projections.catalogue import Entities, Feature
+    from projections.catalogue import Feature
+    from projections.listing import Listing
 
 
 class Selection:
     """Features in the order of an answer. ``picks`` are their places: (index of the view, index within it)."""
 
-    def __init__(self, entities: Entities, features: tuple[Feature, ...]) -> None:
+    def __init__(self, entities: Listing, features: tuple[Feature, ...]) -> None:
         self.entities, self.features = entities, features
         self.names = tuple(each.feature for each in features)
         places = _places(entities)
@@ -28,17 +30,18 @@ class Selection:
         A category has a column per word of its vocabulary and one for every other word; open strings, lists and
         times have none.
         """
-        columns: list[tuple[str, int, str | None]] = []
-        for index, each in enumerate(self.features):
-            if each.dtype in ("int", "float"):
-                columns.append((each.feature, index, None))
-            elif each.dtype == "string" and each.vocabulary:
-                columns += [(f"{each.feature}={word}", index, word) for word in (*each.vocabulary, "other")]
-        return tuple(columns)
+        return tuple(
+            (name, index, word) for index, each in enumerate(self.features) for name, word in _columns_of(each)
+        )
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         return tuple(name for name, _, _ in self.columns)
+
+    @cached_property
+    def column_starts(self) -> tuple[int, ...]:
+        """How many columns stand before each feature's own, and how many there are in all."""
+        return tuple(accumulate((len(_columns_of(each)) for each in self.features), initial=0))
 
     def vector(self, values: Sequence[Any]) -> list[Any]:
         """The numbers of the columns; null stays None, a category's columns are 0 or 1 (all 0 for null)."""
@@ -53,7 +56,20 @@ class Selection:
         return int(value == word)
 
 
-def _places(entities: Entities) -> dict[str, tuple[int, int]]:
+def column_names_of(features: Iterable[Feature]) -> tuple[str, ...]:
+    """The columns of a vector over these features, whatever entities they are of."""
+    return tuple(name for each in features for name, _ in _columns_of(each))
+
+
+def _columns_of(feature: Feature) -> list[tuple[str, str | None]]:
+    if feature.dtype in ("int", "float"):
+        return [(feature.feature, None)]
+    if feature.dtype == "string" and feature.vocabulary:
+        return [(f"{feature.feature}={word}", word) for word in (*feature.vocabulary, "other")]
+    return []
+
+
+def _places(entities: Listing) -> dict[str, tuple[int, int]]:
     places: dict[str, tuple[int, int]] = {}
     counts = dict.fromkeys(entities.views, 0)
     index = {view: i for i, view in enumerate(entities.views)}

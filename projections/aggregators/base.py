@@ -5,6 +5,7 @@ from typing import Any
 
 from projections.expressions import Expr
 from projections.plan import Plan
+from projections.windows import Window
 
 
 class Aggregate(Expr):
@@ -13,6 +14,9 @@ class Aggregate(Expr):
     @abstractmethod
     def register(self, plan: Plan) -> Any:
         """Add slots and fold lines; what is returned is handed to ``emit`` by ``kept``."""
+
+    def within(self, window: Window) -> Expr:
+        raise TypeError(f"{type(self).__name__} is over a lifetime, not over {window}")
 
     def windows_us(self) -> tuple[int, ...]:
         """Lengths of the windows it looks through."""

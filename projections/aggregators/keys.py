@@ -10,8 +10,8 @@ from typing import Any
 from projections.aggregators.base import Aggregate
 from projections.expressions import Dtype, Operand
 from projections.plan import Plan
-from projections.signals import LocalField, Signal
-from projections.source import ViewWriter
+from projections.signals import LocalField, Signal, field_name
+from projections.source import ViewWriter, made
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,13 @@ class Keys(Aggregate):
     def signals(self) -> tuple[Signal, ...]:
         return self.met
 
-    def having(self, signal: Signal) -> "Keys":
+    def label(self) -> str:
+        first, *others = (signal.slug for signal in self.met)
+        return "_with_".join([f"{first}_distinct_{field_name(self.field)}", *others])
+
+    def having(self, other: Any) -> "Keys":
         """Those that also occur, at any time, on an event of another signal."""
-        return Keys(self.field, (*self.met, signal))
+        return Keys(self.field, (*self.met, getattr(other, "signal", other)))
 
     def register(self, plan: Plan) -> str:
         ledger: _Ledger = plan.build(("keys", self.field), lambda: _Ledger(plan, self.field))
@@ -45,9 +49,8 @@ class _Ledger:
 
     def __init__(self, plan: Plan, field: str | LocalField) -> None:
         self.plan, self.field = plan, field
-        name = field if isinstance(field, str) else field.name
-        self.name = name
-        self.slot = plan.slot(f"{name}_marks", "dict", "None")
+        self.name = field_name(field)
+        self.slot = plan.slot(f"{self.name}_marks", "dict", "None")
         self.bits: dict[Signal, int] = {}
         self.counters: dict[int, str] = {}
         plan.at_end(self._finish)
@@ -57,14 +60,17 @@ class _Ledger:
         for signal in met:
             mask |= self.bits.setdefault(signal, 1 << len(self.bits))
         if mask not in self.counters:
-            met_by = "_and_".join(self.plan.slug(signal) for signal in met)
-            self.counters[mask] = self.plan.slot(f"{self.name}s_of_{met_by}", "int", "0")
+            self.counters[mask] = self.plan.slot(self._counter_name(met), "int", "0")
         return self.counters[mask]
+
+    def _counter_name(self, met: tuple[Signal, ...]) -> str:
+        first, *others = (signal.slug for signal in met)
+        base = f"{self.name}s" if first == f"with_{self.name}" else f"{self.name}s_of_{first}"
+        return "_with_".join([base, *others])
 
     def _finish(self) -> None:
         for event_type in self.plan.types:
             marking = [(s, bit) for s, bit in self.bits.items() if s.matches(event_type)]
-            marking = [(s, bit) for s, bit in marking if self.plan.has_field(event_type, self.field)]
             if marking:
                 self._write(event_type, marking)
 
@@ -73,29 +79,26 @@ class _Ledger:
         key, given = self.plan.value(writer, event_type, self.field, "key")
         always, sometimes = 0, []
         for signal, bit in marking:
-            tests = self.plan.conditions(writer, event_type, signal.conditions)
+            tests = [t for t in self.plan.conditions(writer, event_type, signal.conditions) if t != given]
             if tests:
                 sometimes.append((" and ".join(tests), bit))
             else:
                 always |= bit
-        lines = [f"marks = {always}"]
+        lines = [*made("marks", self.slot, "{}"), f"old = marks.get({key}, 0)", f"new = old | {always}"]
         for test, bit in sometimes:
-            lines += [f"if {test}:", f"    marks |= {bit}"]
-        writer.update((given,) if given else (), lines + self._mark_lines(key, {bit for _, bit in marking}))
+            lines += [f"if {test}:", f"    new |= {bit}"]
+        lines += ["if new != old:", f"    marks[{key}] = new", *self._counter_lines(always, [b for _, b in sometimes])]
+        writer.update((given,) if given else (), lines)
 
-    def _mark_lines(self, key: str, touched: set[int]) -> list[str]:
-        reachable = sum(touched)
-        lines = [
-            f"if {self.slot} is None:",
-            f"    {self.slot} = {{}}",
-            f"old = {self.slot}.get({key}, 0)",
-            "new = old | marks",
-            "if new != old:",
-            f"    {self.slot}[{key}] = new",
-        ]
+    def _counter_lines(self, always: int, sometimes: list[int]) -> list[str]:
+        reachable = always | sum(sometimes)
+        lines = []
         for mask, counter in self.counters.items():
             if mask & reachable:
-                lines += [f"    if new & {mask} == {mask} != old & {mask}:", f"        {counter} += 1"]
+                # Bits that this event always sets need no second look.
+                test = f"old & {mask} != {mask}" if mask & always == mask else f"new & {mask} == {mask} != old & {mask}"
+                test = f"not old & {mask}" if mask & always == mask and mask.bit_count() == 1 else test
+                lines += [f"    if {test}:", f"        {counter} += 1"]
         return lines
 
 

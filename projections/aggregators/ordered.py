@@ -4,60 +4,84 @@ Order among events of one time is by id, which the state does not keep: such a t
 caller knows the order (a refold), else it asks for one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from projections.aggregators.base import Aggregate
-from projections.expressions import Dtype, Instant, Operand
-from projections.plan import Plan
-from projections.signals import Computed, FieldLike, LocalField, Signal
+from projections.aggregators.series import Log, Windowed, log_of, series_of
+from projections.expressions import Dtype, Operand
+from projections.instants import Instant
+from projections.plan import Plan, ValueForm
+from projections.signals import FieldLike, LocalField, Signal, field_name
 from projections.source import ViewWriter
+from projections.windows import Window, length_name
 
 
 @dataclass(frozen=True)
-class LastTime(Instant):
-    """When the last event of a signal happened."""
+class Edge(Instant):
+    """Shared parts of the first and the last time, over a lifetime or a window."""
 
     signal: Signal
+    window_us: int | None = None
 
     def signals(self) -> tuple[Signal, ...]:
         return (self.signal,)
 
+    def windows_us(self) -> tuple[int, ...]:
+        return () if self.window_us is None else (self.window_us,)
+
+    def within(self, window: Window) -> "Edge":
+        return replace(self, window_us=window.us)
+
+
+@dataclass(frozen=True)
+class LastTime(Edge):
+    """When the last event of a signal happened."""
+
+    def label(self) -> str:
+        return f"{self.signal.slug}_days_since_last"
+
     def emit_instant(self, w: ViewWriter) -> str:
         slot = self.register(w.plan)
-        return w.named(f"{slot} if {slot} != BEFORE else None", f"{slot[2:]}_at")
+        if self.window_us is None:
+            return w.named(f"{slot} if {slot} != BEFORE else None", f"{slot[2:]}_at")
+        window = w.plan.duration(self.window_us)
+        at = w.named(f"{slot} if {slot} > at - {window} else None", f"{slot[2:]}_in_{length_name(self.window_us)}")
+        w.changes_at(f"{at} + {window}", f"{at} is not None")
+        return at
 
     def register(self, plan: Plan) -> str:
         def make() -> str:
-            slot = plan.slot(f"last_{plan.slug(self.signal)}", "int", "BEFORE")
+            slot = plan.slot(f"last_{self.signal.slug}", "int", "BEFORE")
             plan.on(self.signal, lambda: [f"if at > {slot}:", f"    {slot} = at"])
             return slot
 
-        slot: str = plan.build(self, make)
+        slot: str = plan.build(("last_time", self.signal), make)
         return slot
 
 
 @dataclass(frozen=True)
-class FirstTime(Instant):
+class FirstTime(Edge):
     """When the first event of a signal happened."""
 
-    signal: Signal
-
-    def signals(self) -> tuple[Signal, ...]:
-        return (self.signal,)
+    def label(self) -> str:
+        return f"{self.signal.slug}_days_since_first"
 
     def emit_instant(self, w: ViewWriter) -> str:
+        if self.window_us is not None:
+            head = series_of(w.plan, self.signal).head(w, self.window_us)
+            name = f"first_{self.signal.slug}_in_{length_name(self.window_us)}"
+            return w.named(f"{head.times}[{head.start}] if {head.count} else None", name)
         slot = self.register(w.plan)
         return w.named(f"{slot} if {slot} != NEVER else None", f"{slot[2:]}_at")
 
     def register(self, plan: Plan) -> str:
         def make() -> str:
-            slot = plan.slot(f"first_{plan.slug(self.signal)}", "int", "NEVER")
+            slot = plan.slot(f"first_{self.signal.slug}", "int", "NEVER")
             plan.on(self.signal, lambda: [f"if at < {slot}:", f"    {slot} = at"])
             return slot
 
-        slot: str = plan.build(self, make)
+        slot: str = plan.build(("first_time", self.signal), make)
         return slot
 
 
@@ -69,17 +93,31 @@ class Source:
     field: FieldLike
 
 
+def form_of(field: FieldLike, returns: Dtype) -> ValueForm:
+    """How a value enters the fold that is served as this type: a payload's numbers in millionths."""
+    return "micro" if returns in ("int", "float") and not isinstance(field, LocalField) else "raw"
+
+
+def served(value: str, returns: Dtype, form: ValueForm) -> str:
+    """Source of a kept value, not None, as it is served."""
+    if form == "micro":
+        return f"{value} {'//' if returns == 'int' else '/'} MICRO"
+    return f"list({value})" if returns == "list" else value
+
+
 @dataclass(frozen=True)
 class Carried(Aggregate):
     """The value on the first or the latest event that carries one, over one or several sources.
 
-    ``form`` ``micro`` gives a number as a float, ``raw`` the value as it is. A field whose null clears counts as
-    carried when it is null.
+    A field whose null clears counts as carried when it is null. Where ``is_strict`` it is the first or the latest
+    event of all, and null if that one carries no value.
     """
 
     sources: tuple[Source, ...]
     returns: Dtype
     is_first: bool = False
+    is_strict: bool = False
+    window_us: int | None = None
 
     @property
     def dtype(self) -> Dtype:
@@ -88,36 +126,68 @@ class Carried(Aggregate):
     def signals(self) -> tuple[Signal, ...]:
         return tuple(each.signal for each in self.sources)
 
-    def register(self, plan: Plan) -> tuple[str, str]:
+    def windows_us(self) -> tuple[int, ...]:
+        return () if self.window_us is None else (self.window_us,)
+
+    def label(self) -> str:
         head = self.sources[0]
-        name = head.field if isinstance(head.field, str) else head.field.name
-        wish = f"{'first' if self.is_first else 'latest'}_{name.replace('.', '_')}"
-        value, at = (
-            plan.slot(wish, "plain", "None"),
-            plan.slot(f"{wish}_at", "int", "NEVER" if self.is_first else "BEFORE"),
-        )
+        which = "first" if self.is_first else "last" if self.is_strict else "latest"
+        name = f"{head.signal.slug}_{which}_{field_name(head.field)}"
+        return name if self.window_us is None else f"{name}_{length_name(self.window_us)}"
+
+    def within(self, window: Window) -> "Carried":
+        if self.window_us is not None:
+            raise TypeError(f"{self.label()} has a window already, and cannot have {window}, too")
+        if self.is_first and len(self.sources) > 1:
+            raise TypeError("the first value of several sources is over a lifetime")
+        return replace(self, window_us=window.us)
+
+    def register(self, plan: Plan) -> Any:
+        if self.is_first and self.window_us is not None:
+            (only,) = self.sources
+            plan.check_dtype(only.signal, only.field, self.returns)
+            log = log_of(plan, only.signal, only.field, form_of(only.field, self.returns))
+            log.order(only.signal)
+            return log
+        # The latest within a window is the latest of all, while that is within it: the slots are a lifetime's.
+        return plan.build(replace(self, window_us=None), lambda: self._slots(plan))
+
+    def _slots(self, plan: Plan) -> tuple[str, str]:
+        head = self.sources[0]
+        which = "first" if self.is_first else "last" if self.is_strict else "latest"
+        wish = f"{which}_{field_name(head.field)}"
+        value = plan.slot(wish, "plain", "None")
+        at = plan.slot(f"{wish}_at", "int", "NEVER" if self.is_first else "BEFORE")
         test = f"at < {at}" if self.is_first else f"at >= {at}"
         for each in self.sources:
+            plan.check_dtype(each.signal, each.field, self.returns)
             plan.on(
                 each.signal,
                 lambda new: [f"if {test}:", f"    {value} = {_frozen(self.returns, new)}", f"    {at} = at"],
                 field=each.field,
-                form="micro" if self.returns == "float" else "raw",
+                form=form_of(each.field, self.returns),
                 guard=f"at == {at}",
+                missing="none" if self.is_strict else "clears",
             )
         return value, at
 
     def emit(self, w: ViewWriter) -> Operand:
-        value, _ = self.kept(w.plan)
-        if self.returns == "float":
-            return Operand(w.named(f"{value} / MICRO if {value} is not None else None"), True)
-        if self.returns == "list":
-            return Operand(w.named(f"list({value}) if {value} is not None else None"), True)
-        return Operand(value, True)
+        kept = self.kept(w.plan)
+        if isinstance(kept, Log):
+            head = kept.head(w, self.window_us or 0)
+            value = w.named(f"{head.column(kept.values)}[{head.start}] if {head.count} else None")
+        else:
+            value, at = kept
+            if self.window_us is not None:
+                window = w.plan.duration(self.window_us)
+                w.changes_at(f"{at} + {window}", f"{at} > at - {window}")
+                value = w.named(f"{value} if {at} > at - {window} else None")
+        shown = served(value, self.returns, form_of(self.sources[0].field, self.returns))
+        return Operand(value if shown == value else w.named(f"{shown} if {value} is not None else None"), True)
 
 
 def _frozen(returns: Dtype, code: str) -> str:
-    return f"tuple({code})" if returns == "list" else code
+    return f"tuple({code}) if {code} is not None else None" if returns == "list" else code
 
 
 def latest(returns: Dtype, *sources: tuple[Signal, FieldLike]) -> Carried:
@@ -131,58 +201,63 @@ def first(returns: Dtype, *sources: tuple[Signal, FieldLike]) -> Carried:
 
 
 @dataclass(frozen=True)
-class Recent(Aggregate):
-    """The values of the last n (or the first n) events that carry one, oldest first."""
+class Recent(Windowed):
+    """The values of the last n (or the first n) events that carry one, oldest first; null without any."""
 
-    signal: Signal
-    field: FieldLike
-    n: int
+    field: FieldLike = ""
+    n: int = 1
+    of: Dtype = "string"
     is_first: bool = False
 
     @property
     def dtype(self) -> Dtype:
         return "list"
 
-    def signals(self) -> tuple[Signal, ...]:
-        return (self.signal,)
+    def word(self) -> str:
+        return f"{'first' if self.is_first else 'last'}_{self.n}_{field_name(self.field)}"
 
-    def register(self, plan: Plan) -> tuple[str, bool]:
-        name = self.field if isinstance(self.field, str) else self.field.name
-        wish = f"{'first' if self.is_first else 'last'}_{self.n}_{name}"
+    def register(self, plan: Plan) -> Any:
+        form = form_of(self.field, self.of)
+        plan.check_dtype(self.signal, self.field, self.of)
+        if self.window_us is not None:
+            log = log_of(plan, self.signal, self.field, form)
+            log.order(self.signal)
+            return log
+        wish = f"{self.signal.slug}_{self.word()}"
         values, at = plan.slot(wish, "list", "None"), plan.slot(f"{wish}_at", "int", "BEFORE")
-        numeric = self._is_numeric(plan)
         plan.on(
-            self.signal,
-            self._lines(values, at),
-            field=self.field,
-            form="micro" if numeric else "raw",
-            guard=f"at <= {at}",
+            self.signal, lambda value: self._lines(values, at, value), field=self.field, form=form, guard=f"at <= {at}"
         )
-        return values, numeric
+        return values
 
-    def _is_numeric(self, plan: Plan) -> bool:
-        if isinstance(self.field, LocalField):
-            return False
-        if isinstance(self.field, Computed):
-            return self.field.returns in (int, float)
-        name = self.field
-        return all(plan.info(t, name).kind in ("number", "amount") for t in plan.matching(self.signal))
-
-    def _lines(self, values: str, at: str) -> Callable[[str], list[str]]:
-        def lines(value: str) -> list[str]:
-            keep = (
-                [f"if len({values}) < {self.n}:", f"    {values}.append({value})"]
-                if self.is_first
-                else [f"{values}.append({value})", f"if len({values}) > {self.n}:", f"    del {values}[0]"]
-            )
-            return [f"{at} = at", f"if {values} is None:", f"    {values} = []", *keep]
-
-        return lines
+    def _lines(self, values: str, at: str, value: str) -> list[str]:
+        return recent_lines(values, at, value, self.n, is_first=self.is_first)
 
     def emit(self, w: ViewWriter) -> Operand:
-        values, numeric = self.kept(w.plan)
-        items = f"[x / MICRO for x in {values}]" if numeric else f"list({values})"
-        return Operand(w.named(f"{items} if {values} is not None else None"), True)
+        kept = self.kept(w.plan)
+        if self.window_us is None:
+            return Operand(w.named(f"{self._served(kept)} if {kept} is not None else None"), True)
+        head = kept.head(w, self.window_us)
+        values = head.column(kept.values)
+        span = f"[{head.start}:{head.start} + {self.n}]" if self.is_first else f"[{head.start}:][-{self.n}:]"
+        return Operand(w.named(f"{self._served(values + span)} if {head.count} else None"), True)
+
+    def _served(self, values: str) -> str:
+        shown = served("x", self.of, form_of(self.field, self.of))
+        return f"list({values})" if shown == "x" else f"[{shown} for x in {values}]"
+
+
+def recent_lines(values: str, at: str, value: str, n: int, *, is_first: bool = False) -> list[str]:
+    """Lines that keep the first or the last n values, of events that come in order."""
+    last = ["recent.append(" + value + ")", f"if len(recent) > {n}:", "    del recent[0]"]
+    first = [f"if len(recent) < {n}:", f"    recent.append({value})"]
+    return [
+        f"recent = {values}",
+        "if recent is None:",
+        f"    recent = {values} = []",
+        *(first if is_first else last),
+        f"{at} = at",
+    ]
 
 
 @dataclass(frozen=True)
@@ -204,25 +279,19 @@ class Favourite:
 
     def slot(self, plan: Plan) -> str:
         def make() -> str:
-            wish = f"last_{self.n}_{self.field}"
+            wish = f"last_{self.n}_{self.field}s"
             recent, at = plan.slot(wish, "list", "None"), plan.slot(f"{wish}_at", "int", "BEFORE")
             plan.on(
-                self.signal, lambda key: self._lines(recent, at, key), field=self.field, form="key", guard=f"at <= {at}"
+                self.signal,
+                lambda key: recent_lines(recent, at, key, self.n),
+                field=self.field,
+                form="key",
+                guard=f"at <= {at}",
             )
             return recent
 
         slot: str = plan.build(self, make)
         return slot
-
-    def _lines(self, recent: str, at: str, key: str) -> list[str]:
-        return [
-            f"{at} = at",
-            f"if {recent} is None:",
-            f"    {recent} = []",
-            f"{recent}.append({key})",
-            f"if len({recent}) > {self.n}:",
-            f"    del {recent}[0]",
-        ]
 
 
 @dataclass(frozen=True)
@@ -267,16 +336,18 @@ class FavouriteMean(Aggregate):
         totals, counts = plan.slot(f"{wish}_totals", "dict", "None"), plan.slot(f"{wish}_counts", "dict", "None")
         for event_type in plan.matching(own.signal):
             writer = plan.folds[event_type.name]
-            key, _ = plan.value(writer, event_type, own.field, "key")
-            value, is_given = plan.value(writer, event_type, self.rated, "micro")
+            key, has_key = plan.value(writer, event_type, own.field, "key")
+            value, is_rated = plan.value(writer, event_type, self.rated, "micro")
             conditions = plan.conditions(writer, event_type, own.signal.conditions)
             writer.update(
-                (*conditions, *([is_given] if is_given else [])),
+                tuple(dict.fromkeys((*conditions, *(test for test in (has_key, is_rated) if test)))),
                 [
-                    f"if {totals} is None:",
-                    f"    {totals}, {counts} = {{}}, {{}}",
-                    f"{totals}[{key}] = {totals}.get({key}, 0) + {value}",
-                    f"{counts}[{key}] = {counts}.get({key}, 0) + 1",
+                    f"totals, counts = {totals}, {counts}",
+                    "if totals is None:",
+                    f"    totals = {totals} = {{}}",
+                    f"    counts = {counts} = {{}}",
+                    f"totals[{key}] = totals.get({key}, 0) + {value}",
+                    f"counts[{key}] = counts.get({key}, 0) + 1",
                 ],
             )
         return own.slot(plan), totals, counts

@@ -1,128 +1,172 @@
-"""Pairs of events: an answer after a question, a reply to what was sent, what stayed unanswered.
+"""Ordered pairs of events: an answer after a question, a reply to what was sent, what stayed unanswered.
 
 These depend on order. An event that comes after a later one of the same pair asks for a refold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from projections.aggregators.base import Aggregate
+from projections.aggregators.series import Series
 from projections.expressions import Dtype, Operand
 from projections.plan import Plan
-from projections.signals import Signal
-from projections.source import ViewWriter
+from projections.signals import LocalField, Signal
+from projections.source import ViewWriter, made
+from projections.windows import Window, length_name
+
+#: Stands for the number that a pair carries, in the series of its window.
+_GAP = LocalField("type")
 
 
 @dataclass(frozen=True)
-class MeanTurn(Aggregate):
-    """Mean seconds of ``reply`` events whose previous event in the same thread is an ``opening``, lifetime.
+class Pair(Aggregate):
+    """Shared parts of what counts pairs and takes the mean time between their ends; a pair is in the window of its end."""
+
+    opening: Signal
+    reply: Signal
+    key: str
+    what: Literal["count", "mean_seconds"] = "mean_seconds"
+    window_us: int | None = None
+
+    @property
+    def dtype(self) -> Dtype:
+        return "int" if self.what == "count" else "float"
+
+    def signals(self) -> tuple[Signal, ...]:
+        return self.opening, self.reply
+
+    def windows_us(self) -> tuple[int, ...]:
+        return () if self.window_us is None else (self.window_us,)
+
+    def within(self, window: Window) -> "Pair":
+        if self.window_us is not None:
+            raise TypeError(f"{self.label()} has a window already, and cannot have {window}, too")
+        return replace(self, window_us=window.us)
+
+    def label(self) -> str:
+        name = f"{self.wish}_{self.what}"
+        return name if self.window_us is None else f"{name}_{length_name(self.window_us)}"
+
+    @property
+    def wish(self) -> str:
+        """What slots and features are called after."""
+        return f"{self.reply.slug}_after_{self.opening.slug}"
+
+    def register(self, plan: Plan) -> Any:
+        whole = replace(self, what="count", window_us=None)
+        if self.window_us is None:
+            return plan.build(("pair", whole), lambda: self._lifetime(plan))
+        return plan.build(("pair within", whole), lambda: self._series(plan))
+
+    def _lifetime(self, plan: Plan) -> tuple[str, str]:
+        count, total = plan.slot(f"{self.wish}_count", "int", "0"), plan.slot(f"{self.wish}_us", "int", "0")
+        self.follow(plan, lambda gap: [f"{count} += 1", *([f"{total} += {gap}"] if gap != "0" else [])])
+        return count, total
+
+    def _series(self, plan: Plan) -> Series:
+        series = Series(plan, self.wish, plan.slot(f"{self.wish}_times", "array", "None"))
+        series.totals[_GAP] = plan.slot(f"{self.wish}_gap_totals", "array", "None")
+        self.follow(plan, lambda gap: series.append_lines({_GAP: gap}))
+        plan.at_end(series.prune)
+        return series
+
+    def follow(self, plan: Plan, paired: Any) -> None:
+        """Write fold lines that find the pairs; ``paired(gap)`` gives those for one that is complete."""
+        raise NotImplementedError
+
+    def emit(self, w: ViewWriter) -> Operand:
+        kept = self.kept(w.plan)
+        if self.window_us is None:
+            count, total = kept
+        else:
+            head = kept.head(w, self.window_us)
+            totals = head.column(kept.totals[_GAP])
+            count, total = head.count, f"({totals}[-1] - {totals}[{head.start}])"
+        if self.what == "count":
+            return Operand(count, False)
+        return Operand(w.named(f"{total} / ({count} * SECOND) if {count} else None"), True)
+
+
+@dataclass(frozen=True)
+class Turns(Pair):
+    """Replies whose previous event in the same thread is an opening: how many, or the mean seconds between.
 
     The thread is named by a field; previous means by (time, id) among both signals.
     """
 
-    reply: Signal
-    opening: Signal
-    thread: str
+    def follow(self, plan: Plan, paired: Any) -> None:
+        waiting, at = plan.slot(f"{self.wish}_waiting", "dict", "None"), plan.slot(f"{self.wish}_at", "int", "BEFORE")
+        guard = f"at <= {at}"
+        # The reply first: an event that is both answers the one before it, and then waits itself.
+        plan.on(
+            self.reply,
+            lambda key: [
+                f"opened = {waiting}",
+                f"if opened is not None and {key} in opened:",
+                f"    gap = at - opened.pop({key})",
+                *(f"    {line}" for line in paired("gap")),
+                f"{at} = at",
+            ],
+            field=self.key,
+            form="key",
+            guard=guard,
+            is_in_order=True,
+        )
+        plan.on(
+            self.opening,
+            lambda key: [*made("opened", waiting, "{}"), f"opened[{key}] = at", f"{at} = at"],
+            field=self.key,
+            form="key",
+            guard=guard,
+            is_in_order=True,
+        )
 
-    @property
-    def dtype(self) -> Dtype:
-        return "float"
 
-    def signals(self) -> tuple[Signal, ...]:
-        return self.reply, self.opening
+@dataclass(frozen=True)
+class Replies(Pair):
+    """First replies, one for each identity, at or after its first opening: how many, or the mean seconds between."""
 
-    def register(self, plan: Plan) -> tuple[str, str]:
-        wish = f"{self.thread}_turn"
-        opened = plan.slot(f"{wish}_opened", "dict", "None")
+    def follow(self, plan: Plan, paired: Any) -> None:
+        wish = f"{self.wish}_first"
+        # sent: the first opening while it waits for a reply, then None. early: replies with nothing opened yet,
+        # since one of the same instant as the opening counts although its id comes first.
+        sent, early = plan.slot(f"{wish}_sent_at", "dict", "None"), plan.slot(f"{wish}_early", "dict", "None")
         at = plan.slot(f"{wish}_at", "int", "BEFORE")
-        count, total = plan.slot(f"{wish}s", "int", "0"), plan.slot(f"{wish}s_us", "int", "0")
         guard = f"at <= {at}"
         plan.on(
             self.opening,
-            lambda key: [f"{at} = at", f"if {opened} is None:", f"    {opened} = {{}}", f"{opened}[{key}] = at"],
-            field=self.thread,
+            lambda key: [
+                *made("sent", sent, "{}"),
+                f"if {key} not in sent:",
+                f"    sent[{key}] = at",
+                f"    if {early} is not None and {early}.pop({key}, BEFORE) == at:",
+                f"        sent[{key}] = None",
+                *(f"        {line}" for line in paired("0")),
+                f"{at} = at",
+            ],
+            field=self.key,
             form="key",
             guard=guard,
+            is_in_order=True,
         )
         plan.on(
             self.reply,
             lambda key: [
+                f"sent = {sent}",
+                f"if sent is None or {key} not in sent:",
+                *(f"    {line}" for line in made("early", early, "{}")),
+                f"    early[{key}] = at",
+                f"elif sent[{key}] is not None:",
+                f"    gap = at - sent[{key}]",
+                f"    sent[{key}] = None",
+                *(f"    {line}" for line in paired("gap")),
                 f"{at} = at",
-                f"if {opened} is not None and {key} in {opened}:",
-                f"    {total} += at - {opened}.pop({key})",
-                f"    {count} += 1",
-            ],
-            field=self.thread,
-            form="key",
-            guard=guard,
-        )
-        return count, total
-
-    def emit(self, w: ViewWriter) -> Operand:
-        count, total = self.kept(w.plan)
-        return Operand(w.named(f"{total} / ({count} * SECOND) if {count} else None"), True)
-
-
-@dataclass(frozen=True)
-class MeanReply(Aggregate):
-    """Mean seconds, over the identities that got one, from the first ``sent`` to the first ``replied`` at or after it."""
-
-    sent: Signal
-    replied: Signal
-    key: str
-
-    @property
-    def dtype(self) -> Dtype:
-        return "float"
-
-    def signals(self) -> tuple[Signal, ...]:
-        return self.sent, self.replied
-
-    def register(self, plan: Plan) -> tuple[str, str]:
-        wish = f"{self.key}_reply"
-        # sent_at: the first sending while it waits for a reply, then None. early: replies with nothing sent yet,
-        # since one of the same instant as the sending counts although its id comes first.
-        sent_at, early = plan.slot(f"{wish}_sent_at", "dict", "None"), plan.slot(f"{wish}_early", "dict", "None")
-        at = plan.slot(f"{wish}_at", "int", "BEFORE")
-        count, total = plan.slot(f"{wish}_count", "int", "0"), plan.slot(f"{wish}_us", "int", "0")
-        guard = f"at <= {at}"
-        plan.on(
-            self.sent,
-            lambda key: [
-                f"{at} = at",
-                f"if {sent_at} is None:",
-                f"    {sent_at} = {{}}",
-                f"if {key} not in {sent_at}:",
-                f"    {sent_at}[{key}] = at",
-                f"    if {early} is not None and {early}.pop({key}, BEFORE) == at:",
-                f"        {sent_at}[{key}] = None",
-                f"        {count} += 1",
             ],
             field=self.key,
             form="key",
             guard=guard,
+            is_in_order=True,
         )
-        plan.on(
-            self.replied,
-            lambda key: [
-                f"{at} = at",
-                f"if {sent_at} is None or {key} not in {sent_at}:",
-                f"    if {early} is None:",
-                f"        {early} = {{}}",
-                f"    {early}[{key}] = at",
-                f"elif {sent_at}[{key}] is not None:",
-                f"    {total} += at - {sent_at}[{key}]",
-                f"    {sent_at}[{key}] = None",
-                f"    {count} += 1",
-            ],
-            field=self.key,
-            form="key",
-            guard=guard,
-        )
-        return count, total
-
-    def emit(self, w: ViewWriter) -> Operand:
-        count, total = self.kept(w.plan)
-        return Operand(w.named(f"{total} / ({count} * SECOND) if {count} else None"), True)
 
 
 @dataclass(frozen=True)
@@ -144,55 +188,60 @@ class Unanswered(Aggregate):
     def windows_us(self) -> tuple[int, ...]:
         return (self.within_us,)
 
+    def label(self) -> str:
+        return f"{self.cause.slug}_without_{self.answer.slug}_{length_name(self.within_us)}"
+
     def register(self, plan: Plan) -> str:
-        wish = f"{self.key}_unanswered"
+        wish = f"{self.key}s_unanswered"
         # caused: first cause while unanswered, then None. early: the time of an answer whose cause may come at
         # the same instant under a later id. waiting: the causes without an answer, ascending.
         caused, early = plan.slot(f"{wish}_caused", "dict", "None"), plan.slot(f"{wish}_early", "dict", "None")
         waiting = plan.slot(wish, "array", "None")
         at = plan.slot(f"{wish}_at", "int", "BEFORE")
         guard = f"at <= {at}"
+        within = plan.duration(self.within_us)
         plan.on(
             self.cause,
             lambda key: [
-                f"{at} = at",
-                f"if {caused} is None:",
-                f'    {caused}, {waiting} = {{}}, array("q")',
-                f"if {key} not in {caused}:",
+                f"caused, waiting = {caused}, {waiting}",
+                "if caused is None:",
+                f"    caused = {caused} = {{}}",
+                f'    waiting = {waiting} = array("q")',
+                f"if {key} not in caused:",
                 f"    if {early} is not None and {early}.pop({key}, BEFORE) == at:",
-                f"        {caused}[{key}] = None",
+                f"        caused[{key}] = None",
                 "    else:",
-                f"        {caused}[{key}] = at",
-                f"        {waiting}.append(at)",
+                f"        caused[{key}] = at",
+                "        waiting.append(at)",
+                f"{at} = at",
             ],
             field=self.key,
             form="key",
             guard=guard,
+            is_in_order=True,
         )
         plan.on(
             self.answer,
             lambda key: [
+                f"caused = {caused}",
+                f"if caused is None or {key} not in caused:",
+                *(f"    {line}" for line in made("early", early, "{}")),
+                f"    early[{key}] = at",
+                f"elif caused[{key}] is not None and at < caused[{key}] + {within}:",
+                f"    {waiting}.remove(caused[{key}])",
+                f"    caused[{key}] = None",
                 f"{at} = at",
-                f"if {caused} is None or {key} not in {caused}:",
-                f"    if {early} is None:",
-                f"        {early} = {{}}",
-                f"    {early}[{key}] = at",
-                f"elif {caused}[{key}] is not None and at < {caused}[{key}] + {self.within_us}:",
-                f"    {waiting}.remove({caused}[{key}])",
-                f"    {caused}[{key}] = None",
             ],
             field=self.key,
             form="key",
             guard=guard,
+            is_in_order=True,
         )
         return waiting
 
     def emit(self, w: ViewWriter) -> Operand:
         waiting = self.kept(w.plan)
-        code = f"bisect_right({waiting}, at - {self.within_us}) if {waiting} is not None else 0"
-        count = w.named(code)
-        w.line(
-            f"if {waiting} is not None and {count} < len({waiting}) and {waiting}[{count}] + {self.within_us} < change:"
-        )
-        w.line(f"    change = {waiting}[{count}] + {self.within_us}")
+        within = w.plan.duration(self.within_us)
+        count = w.named(f"bisect_right({waiting}, at - {within}) if {waiting} is not None else 0")
+        w.changes_at(f"{waiting}[{count}] + {within}", f"{waiting} is not None and {count} < len({waiting})")
         return Operand(count, False)

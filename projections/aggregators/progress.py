@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from projections.aggregators.base import Aggregate
 from projections.aggregators.ordered import latest
+from projections.aggregators.values import alive_times
 from projections.expressions import Dtype, Expr, Operand
 from projections.plan import Plan
 from projections.signals import Signal
-from projections.source import ViewWriter
+from projections.source import ViewWriter, made
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class Reached(Aggregate):
         steps = plan.slot(f"{self.key}_highest_step", "dict", "None")
         for event_type in plan.matching(self.completed):
             writer = plan.folds[event_type.name]
-            key, _ = plan.value(writer, event_type, self.key, "key")
-            step, _ = plan.value(writer, event_type, self.step, "micro")
+            key, has_key = plan.value(writer, event_type, self.key, "key")
+            step, has_step = plan.value(writer, event_type, self.step, "micro")
+            conditions = plan.conditions(writer, event_type, self.completed.conditions)
             writer.update(
-                plan.conditions(writer, event_type, self.completed.conditions),
+                tuple(dict.fromkeys((*conditions, *(test for test in (has_key, has_step) if test)))),
                 [
-                    f"if {steps} is None:",
-                    f"    {steps} = {{}}",
-                    f"if {step} > {steps}.get({key}, 0):",
-                    f"    {steps}[{key}] = {step}",
+                    *made("steps", steps, "{}"),
+                    f"if {step} > steps.get({key}, 0):",
+                    f"    steps[{key}] = {step}",
                 ],
             )
         current = latest("string", (self.enrolled, self.key))
@@ -79,6 +80,7 @@ class Running(Aggregate):
             field=self.key,
             form="key",
             guard=guard,
+            is_in_order=True,
         )
         plan.on(
             self.finished,
@@ -86,6 +88,7 @@ class Running(Aggregate):
             field=self.key,
             form="key",
             guard=guard,
+            is_in_order=True,
         )
         return running
 
@@ -116,16 +119,16 @@ class Available(Aggregate):
         for signal, is_on in ((self.on, 1), (self.off, 0)):
             for event_type in plan.matching(signal):
                 writer = plan.folds[event_type.name]
-                key, _ = plan.value(writer, event_type, self.key, "key")
+                key, has_key = plan.value(writer, event_type, self.key, "key")
+                conditions = plan.conditions(writer, event_type, signal.conditions)
                 writer.guard(f"{switched} is not None and {switched}.get({key}, BEFORE) >> 1 == at")
                 writer.update(
-                    plan.conditions(writer, event_type, signal.conditions),
+                    conditions if has_key is None or has_key in conditions else (*conditions, has_key),
                     [
-                        f"if {switched} is None:",
-                        f"    {switched} = {{}}",
-                        f"was = {switched}.get({key}, BEFORE * 2)",
+                        *made("switched", switched, "{}"),
+                        f"was = switched.get({key}, BEFORE * 2)",
                         "if at >= was >> 1:",
-                        f"    {switched}[{key}] = at * 2 + {is_on}",
+                        f"    switched[{key}] = at * 2 + {is_on}",
                         f"    {count} += {is_on} - (was & 1)",
                     ],
                 )
@@ -160,10 +163,9 @@ class Open(Aggregate):
             self.asked,
             lambda key: [
                 f"if {closed} is None or {key} not in {closed}:",
-                f"    if {asked} is None:",
-                f"        {asked} = {{}}",
-                f"    if at > {asked}.get({key}, BEFORE):",
-                f"        {asked}[{key}] = at",
+                *(f"    {line}" for line in made("waiting", asked, "{}")),
+                f"    if at > waiting.get({key}, BEFORE):",
+                f"        waiting[{key}] = at",
             ],
             field=self.key,
             form="key",
@@ -171,21 +173,17 @@ class Open(Aggregate):
         plan.on(
             self.closed,
             lambda key: [
-                f"if {closed} is None:",
-                f"    {closed} = {{}}",
-                f"{closed}[{key}] = 1",
+                *made("marks", closed, "{}"),
+                f"marks[{key}] = 1",
                 f"if {asked} is not None:",
                 f"    {asked}.pop({key}, None)",
             ],
             field=self.key,
             form="key",
         )
-        plan.prune(f"{asked} = pruned({asked}, at - {self.window_us})")
+        plan.prune(f"{asked} = pruned({asked}, at - {plan.duration(self.window_us)})")
         return asked
 
     def emit(self, w: ViewWriter) -> Operand:
         asked = self.kept(w.plan)
-        times = w.named(f"alive({asked}, at - {self.window_us})", f"{asked[2:]}_alive")
-        w.line(f"if {times} and min({times}) + {self.window_us} < change:")
-        w.line(f"    change = min({times}) + {self.window_us}")
-        return Operand(w.named(f"len({times})"), False)
+        return Operand(w.named(f"len({alive_times(w, asked, self.window_us)})"), False)

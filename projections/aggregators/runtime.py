@@ -14,13 +14,29 @@ from itertools import pairwise
 from math import fsum, isfinite, sqrt
 from typing import Any, TypeAlias
 
-from kernel.fixed import MICRO
+from kernel.fixed import MICRO, micro
 from projections.local_time import LocalTime
 
 NEVER = 2**62  #: after every instant
 BEFORE = -(2**62)  #: before every instant
+LARGEST = 10**12  #: magnitude of a payload number
 
 Ints: TypeAlias = "array[int] | list[int]"
+
+
+def bounded(x: float) -> int:
+    """Millionths of a number that a pack computed, within the bounds of any payload number.
+
+    Raises ``ValueError`` or ``TypeError``: the event is then poison.
+    """
+    if not -LARGEST <= x <= LARGEST:
+        raise ValueError(f"a number of magnitude up to 10^12 was expected, not {x!r}")
+    return micro(x)
+
+
+def begun(value: int) -> Ints:
+    """A column with one entry. A value alone always fits 64 bits: 10¹² in millionths is 10¹⁸."""
+    return array("q", (0, value))
 
 
 def pushed(column: Ints, value: int) -> Ints:
@@ -30,6 +46,11 @@ def pushed(column: Ints, value: int) -> Ints:
     except OverflowError:
         column = [*column, column[-1] + value]
     return column
+
+
+def holds(times: "Ints | None", at: int) -> bool:
+    """Whether an instant is among ascending times."""
+    return times is not None and at <= times[-1] and times[bisect_right(times, at) - 1] == at
 
 
 def insert_time(times: Ints, at: int) -> int:
@@ -55,6 +76,11 @@ def inserted(column: Ints, index: int, value: int) -> Ints:
 def entries(column: Ints, start: int) -> list[int]:
     """The single values of a column of totals from an index on."""
     return [after - before for before, after in pairwise(column[start:])]
+
+
+def finite(x: float) -> float | None:
+    """The number, or None where it is infinite or none at all."""
+    return x if isfinite(x) else None
 
 
 def applied(function: Any, *arguments: Any) -> Any:
@@ -110,6 +136,19 @@ def deviation(count: int, total: int, squares: int) -> float | None:
     if not count:
         return None
     return sqrt(Fraction(count * squares - total * total, count * count)) / MICRO
+
+
+def sessions(times: Sequence[int], start: int, gap: int) -> tuple[int, int]:
+    """How many runs without a longer gap ascending times make from an index on, and their lengths together."""
+    count = length = 0
+    last = BEFORE
+    for t in times[start:]:
+        if t - last > gap:
+            count += 1
+        else:
+            length += t - last
+        last = t
+    return count, length
 
 
 def decayed(times: Sequence[int], at: int, half_life: int, step: int) -> float:
@@ -200,11 +239,15 @@ __all__ = [
     "WIDE",
     "alive",
     "applied",
+    "begun",
+    "bounded",
     "counted",
     "decayed",
     "deviation",
     "entries",
     "favourite",
+    "finite",
+    "holds",
     "insert_time",
     "inserted",
     "listed",
@@ -214,6 +257,7 @@ __all__ = [
     "pruned",
     "pushed",
     "quantile",
+    "sessions",
     "streak",
     "unlisted",
     "unpacked",

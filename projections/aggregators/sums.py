@@ -3,26 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from projections.aggregators.base import Aggregate
-from projections.aggregators.series import Series, given, series_of
+from projections.aggregators.series import Head, Windowed, given, series_of
 from projections.expressions import Dtype, Operand
 from projections.plan import Plan
-from projections.signals import FieldLike, Signal
+from projections.signals import FieldLike, field_name
 from projections.source import ViewWriter
-
-
-@dataclass(frozen=True)
-class Windowed(Aggregate):
-    """Shared parts of aggregates that look through an optional window (None: lifetime)."""
-
-    signal: Signal
-    window_us: int | None = None
-
-    def signals(self) -> tuple[Signal, ...]:
-        return (self.signal,)
-
-    def windows_us(self) -> tuple[int, ...]:
-        return () if self.window_us is None else (self.window_us,)
 
 
 @dataclass(frozen=True)
@@ -35,8 +20,8 @@ class Count(Windowed):
 
     def register(self, plan: Plan) -> Any:
         if self.window_us is not None:
-            return series_of(plan, self.signal, self.window_us)
-        slot = plan.slot(f"{plan.slug(self.signal)}_count", "int", "0")
+            return series_of(plan, self.signal)
+        slot = plan.slot(f"{self.signal.slug}_count", "int", "0")
         plan.on(self.signal, lambda: [f"{slot} += 1"])
         return slot
 
@@ -44,7 +29,7 @@ class Count(Windowed):
         kept = self.kept(w.plan)
         if self.window_us is None:
             return Operand(kept, False)
-        return Operand(kept.head(w, self.window_us)[1], False)
+        return Operand(kept.head(w, self.window_us).count, False)
 
 
 @dataclass(frozen=True)
@@ -57,30 +42,38 @@ class Totals(Windowed):
     def dtype(self) -> Dtype:
         return "float"
 
+    def word(self) -> str:
+        return f"{super().word()}_{field_name(self.field)}"
+
+    def slot_name(self) -> str:
+        """What the slots of a lifetime are called after."""
+        return f"{self.signal.slug}_{field_name(self.field)}"
+
     def register(self, plan: Plan) -> Any:
         signal = given(plan, self.signal, self.field)
         if self.window_us is not None:
-            series = series_of(plan, signal, self.window_us)
-            series.column(self.field)
-            return series
-        name = self.field if isinstance(self.field, str) else self.field.name
-        wish = f"{plan.slug(self.signal)}_{name}"
-        return plan.build(("totals", signal, self.field), lambda: self._lifetime(plan, wish))
+            return series_of(plan, signal), series_of(plan, signal).column(self.field)
+        return plan.build(("totals", signal, self.field), lambda: self._lifetime(plan))
 
-    def _lifetime(self, plan: Plan, wish: str) -> tuple[str, str]:
-        count, total = plan.slot(f"{wish}_given", "int", "0"), plan.slot(f"{wish}_total", "int", "0")
+    def _lifetime(self, plan: Plan) -> tuple[str, str]:
+        count = plan.slot(f"{self.slot_name()}_given", "int", "0")
+        total = plan.slot(f"{self.slot_name()}_total", "int", "0")
         plan.on(self.signal, lambda value: [f"{count} += 1", f"{total} += {value}"], field=self.field)
         return count, total
 
+    def head(self, w: ViewWriter) -> tuple[Head, str]:
+        """The window's head, and the local of the field's running totals."""
+        series, column = self.kept(w.plan)
+        head: Head = series.head(w, self.window_us)
+        return head, head.column(column)
+
     def count_and_total(self, w: ViewWriter) -> tuple[str, str]:
         """Source of the count and the sum in millionths; the sum may only be used where the count is not 0."""
-        kept = self.kept(w.plan)
         if self.window_us is None:
-            return kept[0], kept[1]
-        assert isinstance(kept, Series)  # noqa: S101 - register() returns one for every window
-        head, count = kept.head(w, self.window_us)
-        column = kept.column(self.field)
-        return count, f"({column}[-1] - {column}[{head}])"
+            count, total = self.kept(w.plan)
+            return count, total
+        head, totals = self.head(w)
+        return head.count, f"({totals}[-1] - {totals}[{head.start}])"
 
 
 @dataclass(frozen=True)
@@ -110,17 +103,15 @@ class Deviation(Totals):
     def register(self, plan: Plan) -> Any:
         if self.window_us is not None:
             return super().register(plan)
-        name = self.field if isinstance(self.field, str) else self.field.name
-        squares = plan.slot(f"{plan.slug(self.signal)}_{name}_squares", "int", "0")
+        squares = plan.slot(f"{self.slot_name()}_squares", "int", "0")
         plan.on(self.signal, lambda value: [f"{squares} += {value} * {value}"], field=self.field)
         return (*super().register(plan), squares)
 
     def emit(self, w: ViewWriter) -> Operand:
-        kept = self.kept(w.plan)
         if self.window_us is None:
-            return Operand(w.named(f"deviation({kept[0]}, {kept[1]}, {kept[2]})"), True)
-        head, count = kept.head(w, self.window_us)
-        column = kept.column(self.field)
-        squares = f"sum(x * x for x in entries({column}, {head}))"
-        code = f"deviation({count}, {column}[-1] - {column}[{head}], {squares}) if {count} else None"
+            return Operand(w.named(f"deviation({', '.join(self.kept(w.plan))})"), True)
+        head, totals = self.head(w)
+        squares = f"sum(x * x for x in entries({totals}, {head.start}))"
+        total = f"{totals}[-1] - {totals}[{head.start}]"
+        code = f"deviation({head.count}, {total}, {squares}) if {head.count} else None"
         return Operand(w.named(code), True)

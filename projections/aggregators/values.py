@@ -1,14 +1,17 @@
 """Distributions of a field's values: least, greatest, quantiles, modes, and how many distinct ones."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from projections.aggregators.series import given
-from projections.aggregators.sums import Totals, Windowed
+from projections.aggregators.keys import Keys
+from projections.aggregators.ordered import form_of, served
+from projections.aggregators.series import Windowed, given, log_of
+from projections.aggregators.sums import Totals
 from projections.expressions import Dtype, Operand
-from projections.plan import Plan
-from projections.signals import HOUR, WEEKDAY, FieldLike, LocalField
-from projections.source import ViewWriter
+from projections.plan import Plan, ValueForm
+from projections.signals import HOUR, WEEKDAY, FieldLike, LocalField, field_name
+from projections.source import ViewWriter, made
+from projections.windows import Window
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,13 @@ class Extremum(Totals):
 
     which: Literal["min", "max"] = "min"
 
+    def word(self) -> str:
+        return f"{self.which}_{field_name(self.field)}"
+
     def register(self, plan: Plan) -> Any:
         if self.window_us is not None:
             return super().register(plan)
-        name = self.field if isinstance(self.field, str) else self.field.name
-        slot = plan.slot(f"{plan.slug(self.signal)}_{name}_{self.which}", "plain", "None")
+        slot = plan.slot(f"{self.slot_name()}_{self.which}", "plain", "None")
         sign = "<" if self.which == "min" else ">"
         plan.on(
             self.signal,
@@ -31,11 +36,11 @@ class Extremum(Totals):
         return slot
 
     def emit(self, w: ViewWriter) -> Operand:
-        kept = self.kept(w.plan)
         if self.window_us is None:
-            return Operand(w.named(f"{kept} / MICRO if {kept} is not None else None"), True)
-        head, count = kept.head(w, self.window_us)
-        code = f"{self.which}(entries({kept.column(self.field)}, {head})) / MICRO if {count} else None"
+            slot = self.kept(w.plan)
+            return Operand(w.named(f"{slot} / MICRO if {slot} is not None else None"), True)
+        head, totals = self.head(w)
+        code = f"{self.which}(entries({totals}, {head.start})) / MICRO if {head.count} else None"
         return Operand(w.named(code), True)
 
 
@@ -45,6 +50,10 @@ class Quantile(Totals):
 
     q: float = 0.5
 
+    def word(self) -> str:
+        which = "median" if self.q == 0.5 else f"quantile_{self.q:g}".replace(".", "_")
+        return f"{which}_{field_name(self.field)}"
+
     def register(self, plan: Plan) -> Any:
         if self.window_us is not None:
             return super().register(plan)
@@ -52,27 +61,21 @@ class Quantile(Totals):
         return plan.build(("frequencies", signal, self.field), lambda: self._frequencies(plan))
 
     def _frequencies(self, plan: Plan) -> str:
-        name = self.field if isinstance(self.field, str) else self.field.name
-        slot = plan.slot(f"{plan.slug(self.signal)}_{name}_frequencies", "dict", "None")
+        slot = plan.slot(f"{self.slot_name()}_counts", "dict", "None")
         plan.on(self.signal, lambda value: count_lines(slot, value), field=self.field)
         return slot
 
     def emit(self, w: ViewWriter) -> Operand:
-        kept = self.kept(w.plan)
         if self.window_us is None:
-            return Operand(w.named(f"quantile({kept}, {self.q!r})"), True)
-        head, count = kept.head(w, self.window_us)
-        code = f"quantile(counted(entries({kept.column(self.field)}, {head})), {self.q!r}) if {count} else None"
+            return Operand(w.named(f"quantile({self.kept(w.plan)}, {self.q!r})"), True)
+        head, totals = self.head(w)
+        code = f"quantile(counted(entries({totals}, {head.start})), {self.q!r}) if {head.count} else None"
         return Operand(w.named(code), True)
 
 
 def count_lines(slot: str, value: str) -> list[str]:
     """Lines that count a value in a dictionary slot."""
-    return [
-        f"if {slot} is None:",
-        f"    {slot} = {{}}",
-        f"{slot}[{value}] = {slot}.get({value}, 0) + 1",
-    ]
+    return [*made("counts", slot, "{}"), f"counts[{value}] = counts.get({value}, 0) + 1"]
 
 
 #: Fields of few small values are counted in an array: a quarter of a dictionary's memory.
@@ -81,108 +84,113 @@ _SIZES: dict[FieldLike, int] = {HOUR: 24, WEEKDAY: 7}
 
 @dataclass(frozen=True)
 class Mode(Windowed):
-    """The most frequent value, a tie to the smaller one."""
+    """The most frequent value of a field, where given, a tie to the smaller one."""
 
     field: FieldLike = ""
+    returns: Dtype = "string"
 
     @property
     def dtype(self) -> Dtype:
-        return "int" if isinstance(self.field, LocalField) and self.field.name != "type" else "string"
+        return self.returns
+
+    def word(self) -> str:
+        return f"mode_{field_name(self.field)}"
+
+    @property
+    def _form(self) -> ValueForm:
+        return form_of(self.field, self.returns)
 
     def register(self, plan: Plan) -> Any:
-        name = self.field if isinstance(self.field, str) else self.field.name
-        wish = f"{plan.slug(self.signal)}_{name}"
-        if self.window_us is None:
-            slot = plan.slot(f"{wish}_frequencies", "array" if self.field in _SIZES else "dict", "None")
-            plan.on(self.signal, lambda value: self._count_lines(slot, value), field=self.field, form="raw")
-            return slot
-        times, values = plan.slot(f"{wish}_times", "array", "None"), plan.slot(f"{wish}_values", "list", "None")
-        plan.on(self.signal, lambda value: _value_lines(times, values, value), field=self.field, form="raw")
-        plan.prune(
-            f"if {times} is not None:",
-            f"    dropped = bisect_right({times}, at - {self.window_us})",
-            "    if dropped:",
-            f"        del {times}[:dropped]",
-            f"        del {values}[:dropped]",
-            f"        if not {times}:",
-            f"            {times} = {values} = None",
-        )
-        return times, values
+        plan.check_dtype(self.signal, self.field, self.returns)
+        if self.window_us is not None:
+            return log_of(plan, self.signal, self.field, self._form)
+        slug = f"{self.signal.slug}_{field_name(self.field)}"
+        slot = plan.slot(f"{slug}_counts", "array" if self.field in _SIZES else "dict", "None")
+        plan.on(self.signal, lambda value: self._count_lines(slot, value), field=self.field, form=self._form)
+        return slot
 
     def _count_lines(self, slot: str, value: str) -> list[str]:
         if self.field not in _SIZES:
             return count_lines(slot, value)
-        return [
-            f"if {slot} is None:",
-            f'    {slot} = array("q", bytes({8 * _SIZES[self.field]}))',
-            f"{slot}[{value}] += 1",
-        ]
+        return [*made("counts", slot, f'array("q", bytes({8 * _SIZES[self.field]}))'), f"counts[{value}] += 1"]
 
     def emit(self, w: ViewWriter) -> Operand:
         kept = self.kept(w.plan)
         if self.window_us is None and self.field in _SIZES:
             return Operand(w.named(f"{kept}.index(max({kept})) if {kept} is not None else None"), True)
         if self.window_us is None:
-            return Operand(w.named(f"mode({kept})"), True)
-        times, values = kept
-        head = w.fresh(f"{times[2:]}_from")
-        w.line(f"{head} = bisect_right({times}, at - {self.window_us}) if {times} is not None else None")
-        w.line(f"if {head} is not None and {head} < len({times}) and {times}[{head}] + {self.window_us} < change:")
-        w.line(f"    change = {times}[{head}] + {self.window_us}")
-        return Operand(w.named(f"mode(counted({values}[{head}:])) if {head} is not None else None"), True)
+            return Operand(w.named(self._scaled(w, f"mode({kept})")), True)
+        head = kept.head(w, self.window_us)
+        values = f"{head.column(kept.values)}[{head.start}:]"
+        return Operand(w.named(self._scaled(w, f"mode(counted({values})) if {head.count} else None")), True)
 
-
-def _value_lines(times: str, values: str, value: str) -> list[str]:
-    return [
-        f"if {times} is None:",
-        f'    {times} = array("q", (at,))',
-        f"    {values} = [{value}]",
-        f"elif at >= {times}[-1]:",
-        f"    {times}.append(at)",
-        f"    {values}.append({value})",
-        "else:",
-        f"    {values}.insert(insert_time({times}, at), {value})",
-    ]
+    def _scaled(self, w: ViewWriter, code: str) -> str:
+        if self._form == "raw":
+            return code
+        value = w.named(code)
+        return f"{served(value, self.returns, self._form)} if {value} is not None else None"
 
 
 @dataclass(frozen=True)
 class Distinct(Windowed):
-    """How many different values within a window: each is in while its last event is (lifetime: ``keys.Keys``)."""
+    """How many different values of a field, where given; within a window each is in while its last event is."""
 
-    field: FieldLike = ""
+    field: str | LocalField = ""
 
     @property
     def dtype(self) -> Dtype:
         return "int"
 
+    def word(self) -> str:
+        return f"distinct_{field_name(self.field)}"
+
+    def count(self) -> Self:
+        """The same: a number says how many."""
+        return self
+
+    def having(self, other: Any) -> Keys:
+        """How many of them other events (a lifetime's) name, too."""
+        if self.window_us is not None:
+            raise TypeError(f"having() is over a lifetime: {self.label()}")
+        return Keys(self.field, (self.signal, getattr(other, "signal", other)))
+
+    def within(self, window: Window) -> Self:
+        return super().within(window)
+
     def register(self, plan: Plan) -> Any:
+        if self.window_us is None:
+            return Keys(self.field, (self.signal,)).kept(plan)
         kept = plan.build(("last_times", self.signal, self.field), lambda: _LastTimes(self, plan))
-        kept.longest_us = max(kept.longest_us, self.window_us or 0)
+        kept.longest_us = max(kept.longest_us, self.window_us)
         return kept
 
     def emit(self, w: ViewWriter) -> Operand:
-        slot = self.kept(w.plan).slot
-        times = w.named(f"alive({slot}, at - {self.window_us})", f"{slot[2:]}_alive")
-        w.line(f"if {times} and min({times}) + {self.window_us} < change:")
-        w.line(f"    change = min({times}) + {self.window_us}")
-        return Operand(w.named(f"len({times})"), False)
+        kept = self.kept(w.plan)
+        if self.window_us is None:
+            return Operand(kept, False)
+        return Operand(w.named(f"len({alive_times(w, kept.slot, self.window_us)})"), False)
+
+
+def alive_times(w: ViewWriter, slot: str, window_us: int) -> str:
+    """A local with the last times of the values that are within a window."""
+    window = w.plan.duration(window_us)
+    times = w.named(f"alive({slot}, at - {window})", f"{slot[2:]}_alive")
+    w.changes_at(f"min({times}) + {window}", times)
+    return times
 
 
 class _LastTimes:
     """Value → time of its last event, pruned by the longest window that asks."""
 
     def __init__(self, of: Distinct, plan: Plan) -> None:
-        name = of.field if isinstance(of.field, str) else of.field.name
-        self.slot = plan.slot(f"{plan.slug(of.signal)}_{name}_last", "dict", "None")
+        self.slot = plan.slot(f"{of.signal.slug}_last_{field_name(of.field)}s", "dict", "None")
         self.longest_us = 0
-        form: Literal["raw", "key"] = "raw" if isinstance(of.field, LocalField) else "key"
-        plan.on(of.signal, self._lines, field=of.field, form=form)
-        plan.at_end(lambda: plan.prune(f"{self.slot} = pruned({self.slot}, at - {self.longest_us})"))
+        plan.on(of.signal, self._lines, field=of.field, form="raw" if isinstance(of.field, LocalField) else "key")
+        plan.at_end(lambda: plan.prune(f"{self.slot} = pruned({self.slot}, at - {plan.duration(self.longest_us)})"))
 
     def _lines(self, value: str) -> list[str]:
         return [
-            f"if {self.slot} is None:",
-            f"    {self.slot} = {{}}",
-            f"if at > {self.slot}.get({value}, BEFORE):",
-            f"    {self.slot}[{value}] = at",
+            *made("latest", self.slot, "{}"),
+            f"if at > latest.get({value}, BEFORE):",
+            f"    latest[{value}] = at",
         ]

@@ -7,7 +7,8 @@ from eventstore.fields import Text
 from eventstore.types import Payload
 from kernel.settings import OrgSettings
 from kernel.times import HOUR_US
-from projections.expressions import Expr, apply, days_between, since, when
+from projections.expressions import Expr, apply, when
+from projections.instants import days_between, since
 from projections.language import Pack, View, Window, events
 from projections.signals import HOUR, WEEKDAY
 

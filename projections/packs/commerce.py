@@ -3,8 +3,8 @@
 from eventstore.fields import Amount, Id, Text, Unit
 from eventstore.types import Payload
 from projections.absence import Absence
-from projections.aggregators.pairs import MeanTurn, Unanswered
-from projections.expressions import Halving, if_null, least, since, when
+from projections.expressions import Halving, if_null, least, when
+from projections.instants import since
 from projections.language import Pack, days, events
 from projections.signals import HOUR, INTERACTIONS, WEEKDAY, declaring
 
@@ -71,7 +71,8 @@ class CampaignClicked(Payload, frozen=True):
 
 interactions = events(INTERACTIONS)
 started, purchases, tickets = events(ConversationStarted), events(PurchaseCompleted), events(SupportTicketOpened)
-received, sent, messages = events(MessageReceived), events(MessageSent), events(MessageReceived, MessageSent)
+received, sent = events(MessageReceived), events(MessageSent)
+messages = events(MessageReceived, MessageSent, name="message")
 conversations = events(declaring("conversation_id")).distinct("conversation_id")
 campaigns = events(CampaignReceived).distinct("campaign_id")
 month, quarter, week = days(30), days(90), days(7)
@@ -90,10 +91,14 @@ rfm["monetary_avg_ticket"] = purchases.mean("amount").doc(
 )
 
 engagement = pack.view("engagement", "How the lead converses")
-engagement["avg_response_time_seconds"] = MeanTurn(received.signal, sent.signal, "conversation_id").doc(
-    "mean time the lead takes to answer a message of ours in the same conversation",
-    unit="seconds",
-    null="never answered",
+engagement["avg_response_time_seconds"] = (
+    sent.then(received, by="conversation_id")
+    .mean_seconds()
+    .doc(
+        "mean time the lead takes to answer a message of ours in the same conversation",
+        unit="seconds",
+        null="never answered",
+    )
 )
 engagement["avg_messages_per_conversation"] = (messages.count() / messages.distinct("conversation_id")).doc(
     "messages in both directions per conversation that has any", unit="messages", null="no message yet"
@@ -150,9 +155,12 @@ campaign["campaign_click_rate"] = (campaigns.having(events(CampaignClicked)) / c
 campaign["campaigns_received_30d"] = (
     events(CampaignReceived).count().over(month).doc("campaigns received in 30 days", unit="campaigns")
 )
-campaign["campaign_ignored"] = Unanswered(
-    events(CampaignReceived).signal, events(CampaignOpened, CampaignClicked).signal, "campaign_id", week.us
-).doc("campaigns neither opened nor clicked within 7 days of their first receipt", unit="campaigns")
+campaign["campaign_ignored"] = (
+    events(CampaignReceived)
+    .answered(events(CampaignOpened, CampaignClicked), by="campaign_id")
+    .missing_after(week)
+    .doc("campaigns neither opened nor clicked within 7 days of their first receipt", unit="campaigns")
+)
 
 pack.absence(
     Absence(

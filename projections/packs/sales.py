@@ -7,9 +7,9 @@ from msgspec import UNSET, Meta, UnsetType
 from eventstore.fields import Amount, Id, Positive, Quantity, Text
 from eventstore.types import Payload
 from kernel.settings import OrgSettings
-from projections.aggregators.pairs import MeanReply
 from projections.aggregators.progress import Reached, Running
-from projections.expressions import FirstOf, Halving, apply, greatest, if_null, least, since, when
+from projections.expressions import Halving, apply, greatest, if_null, least, when
+from projections.instants import FirstOf, since
 from projections.language import Pack, View, events, hours
 from projections.packs.profile import DomainKinds, has_text, size_of_company, size_of_domain, title_seniority
 from projections.packs.tutoring import InboundCall
@@ -112,6 +112,8 @@ class DealLost(Payload, frozen=True):
 
 profile, activities, everything = events(ProfileUpdated), events(ACTIVITIES), events(EVERY)
 
+pack.identify(name=profile.latest("name"), email=profile.latest("email"), company=profile.latest("company"))
+
 
 @pack.configured("demographic", "Who the lead is, from the latest profile")
 def demographic(view: View, settings: OrgSettings) -> None:
@@ -203,8 +205,11 @@ outreach["sequence_engagement"] = least(
     1.0,
     Reached(enrolled.signal, steps.signal, "sequence_id", "step") / enrolled.latest("steps", returns="int"),
 ).doc("highest step completed of the latest sequence / its steps", range="0 to 1", null="never enrolled")
-outreach["avg_response_time"] = MeanReply(events(EmailSent).signal, events(EmailReplied).signal, "email_id").doc(
-    "mean time from an e-mail's first sending to its first reply", unit="seconds", null="no reply yet"
+outreach["avg_response_time"] = (
+    events(EmailSent)
+    .answered(events(EmailReplied), by="email_id")
+    .mean_seconds()
+    .doc("mean time from an e-mail's first sending to its first reply", unit="seconds", null="no reply yet")
 )
 outreach["is_in_active_sequence"] = Running(enrolled.signal, events(SequenceFinished).signal, "sequence_id").doc(
     "1 if the latest sequence is not finished, else 0", range="0 or 1"

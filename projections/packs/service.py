@@ -7,7 +7,8 @@ from msgspec import Meta
 from eventstore.fields import Count, Text
 from eventstore.types import Payload
 from projections.aggregators.ordered import latest
-from projections.expressions import Dtype, TimeText, both, either, greatest, if_null, when
+from projections.expressions import Dtype, both, either, greatest, if_null, when
+from projections.instants import TimeText
 from projections.language import Pack, events
 
 pack = Pack("service", "Home services and the properties they are done at")

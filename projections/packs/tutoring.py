@@ -7,7 +7,8 @@ from msgspec import Meta
 from eventstore.fields import Amount, Id, Quantity, Text
 from eventstore.types import Payload
 from projections.aggregators.progress import Available, Open
-from projections.expressions import apply, days_between, since, when
+from projections.expressions import apply, ratio, when
+from projections.instants import days_between, since
 from projections.language import Pack, days, events
 from projections.packs.commerce import MessageReceived, MessageSent
 from projections.signals import DATE, INTERACTIONS, TYPE, Computed, declaring
@@ -143,78 +144,74 @@ class HoursBooked(Payload, frozen=True):
 
 
 signups, done, calls, logins = events(SignedUp), events(SessionCompleted), events(InboundCall), events(Login)
-resolved = events(SessionCompleted, SessionCancelled, SessionNoShow)
+resolved = events(SessionCompleted, SessionCancelled, SessionNoShow, name="session_resolved")
 cancelled, missed = events(SessionCancelled), events(SessionNoShow)
-paid, payments = events(PaymentSucceeded), events(PaymentSucceeded, PaymentFailed)
-messages = events(MessageReceived, MessageSent)
+paid, payments = events(PaymentSucceeded), events(PaymentSucceeded, PaymentFailed, name="payment")
+messages = events(MessageReceived, MessageSent, name="message")
 interactions = events(INTERACTIONS)
 
 window = pack.view("window", "What happened in the last 7, 14 and 30 days")
-WINDOWS = [days(7), days(14), days(30)]
+WINDOWS = (days(7), days(14), days(30))
 
-for w in WINDOWS:
-    window[f"session_count_{w}"] = done.count().over(w).doc(f"sessions completed in {w}", unit="sessions")
+window["session_count_{w}"] = done.count().over(*WINDOWS).doc("sessions completed in {w}", unit="sessions")
 for w in WINDOWS:
     window[f"session_frequency_{w}"] = (done.count().over(w) / w.in_days).doc(
         f"sessions a day in {w}", unit="sessions a day"
     )
-for w in WINDOWS:
-    window[f"avg_session_rating_{w}"] = (
-        done.mean("student_rating")
-        .over(w)
-        .doc(f"mean rating of sessions in {w}, where given", range="1 to 5", null="none rated in the window")
-    )
-for w in WINDOWS:
-    window[f"session_completion_rate_{w}"] = (done.count().over(w) / resolved.count().over(w)).doc(
-        f"share of resolved sessions in {w} that were completed", range="0 to 1", null="none resolved in the window"
-    )
-for w in WINDOWS:
-    window[f"cancellation_rate_{w}"] = (cancelled.count().over(w) / resolved.count().over(w)).doc(
-        f"share of resolved sessions in {w} that were cancelled", range="0 to 1", null="none resolved in the window"
-    )
-for w in WINDOWS:
-    window[f"no_show_rate_{w}"] = (missed.count().over(w) / resolved.count().over(w)).doc(
-        f"share of resolved sessions in {w} that somebody missed", range="0 to 1", null="none resolved in the window"
-    )
-for w in WINDOWS:
-    window[f"avg_session_duration_{w}"] = (
-        done.mean("duration_minutes")
-        .over(w)
-        .doc(f"mean length of sessions in {w}", unit="minutes", null="no session in the window")
-    )
-for w in WINDOWS:
-    window[f"ib_call_count_{w}"] = calls.count().over(w).doc(f"inbound calls in {w}", unit="calls")
-for w in WINDOWS:
-    window[f"avg_call_duration_{w}"] = (
-        calls.mean("duration_seconds")
-        .over(w)
-        .doc(f"mean length of inbound calls in {w}", unit="seconds", null="no call in the window")
-    )
-for w in WINDOWS:
-    window[f"negative_sentiment_calls_{w}"] = (
-        calls.where("sentiment_score", lt=-0.3)
-        .count()
-        .over(w)
-        .doc(f"inbound calls in {w} with a sentiment below -0.3", unit="calls")
-    )
-for w in WINDOWS:
-    window[f"escalation_count_{w}"] = (
-        calls.where("escalated", eq=True).count().over(w).doc(f"inbound calls in {w} that were escalated", unit="calls")
-    )
-for w in WINDOWS:
-    window[f"login_count_{w}"] = logins.count().over(w).doc(f"logins in {w}", unit="logins")
-for w in WINDOWS:
-    window[f"message_count_{w}"] = messages.count().over(w).doc(f"messages in both directions in {w}", unit="messages")
-for w in WINDOWS:
-    window[f"days_active_{w}"] = (
-        interactions.distinct(DATE).over(w).doc(f"local dates with an interaction in {w}", unit="days")
-    )
-for w in WINDOWS:
-    window[f"payment_success_rate_{w}"] = (paid.count().over(w) / payments.count().over(w)).doc(
-        f"share of payments in {w} that succeeded", range="0 to 1", null="no payment in the window"
-    )
-for w in WINDOWS:
-    window[f"payment_amount_{w}"] = paid.sum("amount").over(w).doc(f"payments that succeeded in {w}", unit="currency")
+window["avg_session_rating_{w}"] = (
+    done.mean("student_rating")
+    .over(*WINDOWS)
+    .doc("mean rating of sessions in {w}, where given", range="1 to 5", null="none rated in the window")
+)
+window["session_completion_rate_{w}"] = (
+    ratio(done.count(), resolved.count())
+    .over(*WINDOWS)
+    .doc("share of resolved sessions in {w} that were completed", range="0 to 1", null="none resolved in the window")
+)
+window["cancellation_rate_{w}"] = (
+    ratio(cancelled.count(), resolved.count())
+    .over(*WINDOWS)
+    .doc("share of resolved sessions in {w} that were cancelled", range="0 to 1", null="none resolved in the window")
+)
+window["no_show_rate_{w}"] = (
+    ratio(missed.count(), resolved.count())
+    .over(*WINDOWS)
+    .doc("share of resolved sessions in {w} that somebody missed", range="0 to 1", null="none resolved in the window")
+)
+window["avg_session_duration_{w}"] = (
+    done.mean("duration_minutes")
+    .over(*WINDOWS)
+    .doc("mean length of sessions in {w}", unit="minutes", null="no session in the window")
+)
+window["ib_call_count_{w}"] = calls.count().over(*WINDOWS).doc("inbound calls in {w}", unit="calls")
+window["avg_call_duration_{w}"] = (
+    calls.mean("duration_seconds")
+    .over(*WINDOWS)
+    .doc("mean length of inbound calls in {w}", unit="seconds", null="no call in the window")
+)
+window["negative_sentiment_calls_{w}"] = (
+    calls.where("sentiment_score", lt=-0.3)
+    .count()
+    .over(*WINDOWS)
+    .doc("inbound calls in {w} with a sentiment below -0.3", unit="calls")
+)
+window["escalation_count_{w}"] = (
+    calls.where("escalated", eq=True)
+    .count()
+    .over(*WINDOWS)
+    .doc("inbound calls in {w} that were escalated", unit="calls")
+)
+window["login_count_{w}"] = logins.count().over(*WINDOWS).doc("logins in {w}", unit="logins")
+window["message_count_{w}"] = messages.count().over(*WINDOWS).doc("messages in both directions in {w}", unit="messages")
+window["days_active_{w}"] = (
+    interactions.distinct(DATE).over(*WINDOWS).doc("local dates with an interaction in {w}", unit="days")
+)
+window["payment_success_rate_{w}"] = (
+    ratio(paid.count(), payments.count())
+    .over(*WINDOWS)
+    .doc("share of payments in {w} that succeeded", range="0 to 1", null="no payment in the window")
+)
+window["payment_amount_{w}"] = paid.sum("amount").over(*WINDOWS).doc("payments that succeeded in {w}", unit="currency")
 
 recency = pack.view("recency", "How long ago")
 for name, signal in {"session": done, "login": logins, "payment": paid, "ib_call": calls}.items():

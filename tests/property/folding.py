@@ -66,12 +66,12 @@ def stored(envelopes: Iterable[dict[str, Any]], recorded_us: Sequence[int] | int
             each["type"],
             at_us,
             recorded,
-            _admitted(each["type"], data),
+            admitted(each["type"], data),
         )
     return list(kept.values())
 
 
-def _admitted(event_type: str, data: dict[str, Any]) -> bytes:
+def admitted(event_type: str, data: dict[str, Any]) -> bytes:
     """The payload as the door lets it into the log."""
     payload = TYPES.get(event_type)
     assert payload is not None
