@@ -23,11 +23,32 @@ from eventstore.store import EventStore
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
 from gateway.endpoint import binder, missing
 from gateway.keyring import Keyring
+from gateway.lists.lists import check_ranked
 from gateway.measures import watch
 from gateway.orgs import Orgs
-from gateway.routes import batch, catalogue, dead_letters, events, extract, features, jobs, operations, timeline
+from gateway.routes import (
+    batch,
+    catalogue,
+    dead_letters,
+    events,
+    explain,
+    extract,
+    features,
+    handshake,
+    history,
+    jobs,
+    lists,
+    market,
+    operations,
+    pages,
+    prompt,
+    services,
+    stream,
+    timeline,
+)
 from gateway.routing import Route, RouteTable
 from gateway.service import Service
+from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.fatal import OnFatal, exit_now
 from kernel.ids import IdSource
@@ -43,13 +64,22 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 ROUTES: Sequence[Route] = (
     *features.ROUTES,
     *events.ROUTES,
+    *handshake.ROUTES,
     *batch.ROUTES,
     *extract.ROUTES,
     *timeline.ROUTES,
+    *lists.ROUTES,
+    *stream.ROUTES,
+    *explain.ROUTES,
+    *history.ROUTES,
+    *prompt.ROUTES,
+    *market.ROUTES,
+    *services.ROUTES,
     *catalogue.ROUTES,
     *dead_letters.ROUTES,
     *jobs.ROUTES,
     *operations.ROUTES,
+    *pages.ROUTES,
 )
 
 
@@ -65,7 +95,12 @@ def build_app(service: Service) -> web.Application:
     app[SERVICE] = service
     service.routes = ROUTES
     app.router.register_resource(RouteTable(ROUTES, binder(service), missing(service)))
+    app.on_shutdown.append(_close_streams)
     return app
+
+
+async def _close_streams(app: web.Application) -> None:
+    app[SERVICE].feed.close_streams()  # an open stream would hold the stop up until it times out
 
 
 async def open_service(
@@ -96,6 +131,7 @@ async def open_service(
     trusted = frozenset(settings.org) if is_trusting else None
     keyring = Keyring(paths.directory if paths else None, clock, trusted_orgs=trusted)
     orgs = Orgs(settings, clock=clock, ids=ids)
+    check_ranked(settings, orgs)
     store = await _open_store(settings, paths, orgs, clock, on_fatal)
     try:
         caches = _caches(settings, paths, orgs, clock, on_fatal)
@@ -105,6 +141,7 @@ async def open_service(
         raise
     folds = FoldedEntities(orgs.catalogue_of, clock)
     parts = _Parts(settings, clock, store, snapshots, folds)
+    staleness = Staleness(paths.directory if paths else None, orgs)
     service = Service(
         settings=settings,
         clock=clock,
@@ -117,15 +154,20 @@ async def open_service(
         ticker=parts.ticker,
         folds=folds,
         caches=caches,
+        staleness=staleness,
         closers=[parts.close, store.close],
     )
     watch(service)
     try:
         await parts.start(service.fail, is_ticking=is_ticking)
+        staleness.find()
+        for org in list(orgs.values()):
+            await org.services.load(store)
     except BaseException:
         await service.close()
         raise
     service.is_recovered = True
+    service.lists.start()
     return service
 
 

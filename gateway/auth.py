@@ -65,6 +65,16 @@ def authorize(keyring: Keyring, request: web.BaseRequest, scope: Scope, org: str
     return record.org
 
 
+def authorize_page(keyring: Keyring, request: web.BaseRequest, now_us: int) -> None:
+    """``authorize`` to read, for what is opened in a browser: it asks for the key as the user name of basic auth."""
+    try:
+        authorize(keyring, request, "read", None, now_us)
+    except Problem as problem:
+        if problem.code == "unauthorized":
+            problem.headers["WWW-Authenticate"] = 'Basic realm="leadwheel: the key is the user name", charset="UTF-8"'
+        raise
+
+
 def _trusted(keyring: Keyring, orgs: frozenset[str], org: str) -> str:
     if org != DEFAULT_ORG and org not in orgs and org not in keyring.orgs():
         raise Problem("org_not_found", f"no org {org}: it has neither a table in the settings nor a key")

@@ -6,6 +6,7 @@ cannot be reached.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ import structlog
 from cyclopts import App, CycloptsError
 
 from gateway.client import Refused, Unreachable
-from gateway.commands import demo, ingest, jobs, keys, reading, serve
+from gateway.commands import catalogue, demo, ingest, jobs, keys, reading, serve
 from gateway.commands.common import DONE, PARTLY, UNREACHABLE, USAGE, notes
 from gateway.version import VERSION
 from kernel.errors import DefinitionError, EventStoreError, LeadwheelError, SettingsError
@@ -29,7 +30,7 @@ app = App(
 app.command(serve.serve)
 app.command(ingest.ingest)
 app.command(reading.features)
-app.command(reading.catalogue)
+app.command(catalogue.app)
 app.command(reading.settings)
 app.command(jobs.replay)
 app.command(jobs.verify)
@@ -62,7 +63,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the installed command."""
+    """Entry point of the installed command. Packs are also found in the working directory, last of all places."""
+    sys.path.append(os.getcwd())
     sys.exit(run(sys.argv[1:]))
 
 

@@ -10,7 +10,7 @@ from typing import cast
 import structlog
 from aiohttp import web
 
-from gateway.auth import authorize, comes_from_loopback
+from gateway.auth import authorize, authorize_page, comes_from_loopback
 from gateway.keyring import Scope
 from gateway.problems import code_of, respond
 from gateway.routing import MISSING, Handler, Route
@@ -43,7 +43,10 @@ def _bind_org(service: Service, route: Route, tally: RouteTally) -> Handler:
         response: web.StreamResponse
         try:
             org = authorize(keyring, request, scope, request.match_info.get("org"), start_us)
-            response = await handler(service, request, orgs[org])
+            found = orgs[org]
+            if not found.services.is_loaded:
+                await found.services.load(service.store)
+            response = await handler(service, request, found)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the supervision boundary of a request: answered, counted
@@ -62,7 +65,7 @@ def _bind_open(service: Service, route: Route, tally: RouteTally) -> Handler:
         response: web.StreamResponse
         try:
             if route.access == "local" and not comes_from_loopback(request):
-                authorize(service.keyring, request, "read", None, start_us)
+                authorize_page(service.keyring, request, start_us)
             response = await handler(service, request)
         except asyncio.CancelledError:
             raise

@@ -9,6 +9,7 @@ def watch(service: Service) -> None:
     for outcome in outcomes:
         metrics.watch("leadwheel_events", lambda outcome=outcome: outcomes[outcome], outcome)  # type: ignore[misc]
     metrics.watch("leadwheel_http_errors", lambda: service.errors)
+    metrics.watch("leadwheel_prompt_failures", lambda: service.prompt_failures)
     metrics.watch("leadwheel_ready", lambda: not service.not_ready())
     metrics.watch("leadwheel_answers_bytes", lambda: service.answers.size_bytes)
     metrics.watch("leadwheel_jobs_running", lambda: service.jobs.running)
@@ -33,3 +34,11 @@ def watch(service: Service) -> None:
     metrics.watch("leadwheel_timers_fired", lambda: service.ticker.statistics().fired)
     metrics.watch("leadwheel_timer_effects", lambda: service.ticker.statistics().effects)
     metrics.watch("leadwheel_timer_lag_seconds", lambda: service.ticker.statistics().lag_us / 1e6)
+    metrics.watch("leadwheel_lists_leads", lambda: service.lists.statistics().leads)
+    metrics.watch("leadwheel_lists_columns", lambda: service.lists.statistics().columns)
+    metrics.watch("leadwheel_lists_behind", lambda: service.lists.statistics().behind)
+    metrics.watch("leadwheel_lists_refreshed", lambda: service.lists.statistics().refreshed)
+    metrics.watch("leadwheel_stream_listeners", lambda: service.feed.statistics().listeners)
+    metrics.watch("leadwheel_stream_leads", lambda: service.feed.statistics().followed)
+    metrics.watch("leadwheel_stream_entries", lambda: service.feed.statistics().published)
+    metrics.watch("leadwheel_stream_resets", lambda: service.feed.statistics().resets)

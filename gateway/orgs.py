@@ -11,10 +11,14 @@ from typing import Any
 from eventstore.admission import Admission
 from eventstore.bodies import Limits
 from eventstore.types import EventType, EventTypes
+from gateway.feature_services import FeatureServices
+from gateway.prompts import prompt_template
 from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.settings import DEFAULT_ORG, OrgSettings, ServerSettings, Settings
 from projections.catalogue import Catalogue
+from projections.explain import Explainer
+from projections.prompt import Prompter
 
 
 class Org:
@@ -28,6 +32,11 @@ class Org:
         self.catalogue = catalogue
         self.limits = limits
         self.asks: dict[str, Any] = {}  #: parsed queries by their text, kept by ``gateway.asks``
+        self.services = FeatureServices(name, catalogue)
+        self.explainer = Explainer(catalogue, catalogue.event_types, settings.currency)
+        self.market_explainer = Explainer(catalogue.subjects, catalogue.event_types, settings.currency)
+        template = prompt_template(settings.prompt_template, f"org.{name}.prompt_template")
+        self.prompter = Prompter(catalogue, self.explainer.sieves, template, settings.currency)
         self._clock = clock
         self.admission = self._door(ids)
         self.extraction = self._door(Ordinals(clock))
@@ -100,7 +109,7 @@ class Orgs(Mapping[str, Org]):
         """Over the catalogues of the configured orgs: what was folded under other ones is of no use."""
         names = sorted(self._orgs)
         return sha256(
-            "\n".join(f"{name} {self._orgs[name].catalogue.fingerprint}" for name in names).encode()
+            "\n".join(f"{name} {self._orgs[name].catalogue.state_fingerprint}" for name in names).encode()
         ).hexdigest()
 
     def _build(self, name: str) -> Org:

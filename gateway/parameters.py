@@ -18,13 +18,13 @@ AHEAD_MAX_US = 400 * DAY_US
 EXPECTED_TIME = "an RFC 3339 time with an offset, or seconds since the epoch"
 
 
-def query_of(request: web.BaseRequest, known: Collection[str]) -> dict[str, str]:
-    """The query, each parameter once and known: a misspelt ``at`` would silently mean now."""
+def query_of(request: web.BaseRequest, known: Collection[str], repeatable: Collection[str] = ()) -> dict[str, str]:
+    """The query, each parameter known and, if it is not repeatable, once: a misspelt ``at`` would silently mean now."""
     query: dict[str, str] = {}
     for name, value in request.rel_url.query.items():
         if name not in known:
             raise invalid_parameter(name, f"expected one of {', '.join(sorted(known))}", name)
-        if name in query:
+        if name in query and name not in repeatable:
             raise invalid_parameter(name, "expected once", value)
         query[name] = value
     return query

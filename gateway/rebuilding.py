@@ -1,6 +1,6 @@
 """Replay and verification as jobs: the log folded again, to take the cache's place or to be compared with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from actors.entity import Entity
@@ -12,8 +12,16 @@ from kernel.clock import Clock
 from projections.entity import FoldedEntity
 
 
-async def replay(service: Service, job: Job) -> dict[str, Any]:
-    """Fold the whole log into a fresh cache and let the host use it."""
+async def replay(service: Service, job: Job, views: Sequence[str] | None = None) -> dict[str, Any]:
+    """Fold the whole log into a fresh cache and let the host use it.
+
+    ``views`` bring it about only where one of them is stale. Leads are then folded whole all the same: the events have to
+    be read for one view as for all.
+    """
+    stale = service.staleness.stale(job.org) if service.host.is_recovering else ()
+    if views is not None and not set(views) & set(stale):
+        job.say(f"not stale: {', '.join(views)}")
+        return {"events": 0, "events_per_s": 0, "views": []}
     target = await service.caches.fresh()
 
     def tell(progress: Progress) -> None:
@@ -38,7 +46,8 @@ async def replay(service: Service, job: Job) -> dict[str, Any]:
         if not is_adopted:
             await service.caches.discard(target)
     await service.caches.replace(old, target)
-    return {"events": progress.done, "events_per_s": round(progress.events_per_s)}
+    service.staleness.settle()
+    return {"events": progress.done, "events_per_s": round(progress.events_per_s), "views": list(stale)}
 
 
 async def verify(service: Service, job: Job, sample: int | None) -> dict[str, Any]:

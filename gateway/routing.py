@@ -28,18 +28,22 @@ MISSING: web.RequestKey[web.HTTPException] = web.RequestKey("missing", web.HTTPE
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One query parameter."""
+    """One query parameter, or one header."""
 
     name: str
     meaning: str
     schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})  # JSON Schema
 
 
+IF_NONE_MATCH = Query("If-None-Match", "ETags that the caller has: one that still holds is answered by 304")
+
+
 class Content(msgspec.Struct, frozen=True):
-    """A body: media type and, for JSON, the struct that is decoded or encoded."""
+    """A body: media type and, for JSON, the struct that is decoded or encoded; ``also`` a media type of plain text."""
 
     type: Any = None
     media: str = "application/json"
+    also: str = ""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -48,6 +52,8 @@ class Route(msgspec.Struct, frozen=True):
     Attributes
     ----------
     path : canonical pattern; ``{name}`` stands for one segment, or with others for parts of one.
+    headers : what the route reads of the request's headers, beside the key.
+    sends : headers of the answers that are no refusals.
     answers : status → body of what is not a problem document.
     problems : statuses of the problem documents that this route answers beside 401, 403 and 404 of the key.
     """
@@ -60,6 +66,8 @@ class Route(msgspec.Struct, frozen=True):
     summary: str
     description: str = ""
     query: tuple[Query, ...] = ()
+    headers: tuple[Query, ...] = ()
+    sends: tuple[Query, ...] = ()
     body: tuple[Content, ...] = ()
     answers: dict[int, Content | None] = {}
     problems: tuple[int, ...] = ()

@@ -15,14 +15,20 @@ from actors.entity import Folds
 from actors.host import ActorHost
 from actors.ingest import Ingest
 from actors.ticker import Ticker
-from eventstore.event import Stream
+from eventstore.event import Event, Stream
 from eventstore.store import EventStore
 from gateway.answers import Answers
+from gateway.assets import Assets
 from gateway.caches import Caches
+from gateway.feed.feed import Feed
 from gateway.jobs import Jobs
 from gateway.keyring import Keyring
+from gateway.lists.lists import Lists
+from gateway.market import Markets
 from gateway.orgs import Orgs
+from gateway.ready import Dates
 from gateway.routing import Route
+from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.metrics import Metrics
@@ -57,23 +63,45 @@ class Service:
         ticker: Ticker,
         folds: Folds,
         caches: Caches,
+        staleness: Staleness,
         closers: Sequence[Closer],
     ) -> None:
         self.settings, self.clock, self.keyring, self.orgs = settings, clock, keyring, orgs
         self.store, self.host, self.ingest, self.ticker = store, host, ingest, ticker
-        self.folds, self.caches, self.ids = folds, caches, ids
+        self.folds, self.caches, self.ids, self.staleness = folds, caches, ids, staleness
         self.jobs = Jobs(clock, ids)
+        self.feed = Feed(orgs=orgs, store=store, host=host, clock=clock, settings=settings.stream)
+        self.lists = Lists(settings=settings, orgs=orgs, store=store, host=host, clock=clock, ids=ids)
+        self.dates = Dates()
         self.answers = Answers(max_bytes=settings.server.answers_mb * 2**20, awake=self.awake)
+        self.markets = Markets(orgs.catalogue_of, awake=self.awake, wake=self.wake, store=store, clock=clock)
+        host.tap(self._told)
         self.metrics = Metrics(CollectorRegistry())
         self.routes: Sequence[Route] = ()
         self.openapi: bytes | None = None
+        self.assets = Assets()
         self.is_recovered = False
         self.is_stopping = False
         self.errors = 0
+        self.prompt_failures = 0
         self.failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._closers = [self.jobs.close, *closers]
+        self._closers = [self.feed.close, self.lists.close, self.jobs.close, self._settle, *closers]
         self.outcomes = {"accepted": 0, "duplicate": 0, "rejected": 0, "dead": 0}
+
+    async def _settle(self) -> None:
+        """Note what all leads are folded under, if they are."""
+        if self.is_recovered and not self.host.is_recovering:
+            self.staleness.settle()
+
+    def _told(self, events: Sequence[Event]) -> None:
+        """Events were delivered: what is folded from the streams of subjects and orgs follows."""
+        for event in events:
+            kind = event.stream.kind
+            if kind == "subject":
+                self.markets.tell(event)
+            elif kind == "org":
+                self.orgs[event.stream.org].services.fold(event)
 
     # Entities.
 

@@ -12,15 +12,18 @@ HERE = Where()
 POLL_S = 0.2
 
 
-async def replay(*, where: Where = HERE, json: Json = False) -> int:
+async def replay(*, views: str | None = None, where: Where = HERE, json: Json = False) -> int:
     """Build all snapshots anew from the log, beside the live ones, and swap.
 
     Parameters
     ----------
+    views
+        Comma-separated views: do so only if one of them is stale. All leads are then folded whole.
     json
         Print the job as JSON.
     """
-    job = await _run(where, {"kind": "replay"})
+    wanted = {} if views is None else {"views": [each.strip() for each in views.split(",")]}
+    job = await _run(where, {"kind": "replay"} | wanted)
     return _report(job, json)
 
 

@@ -1,13 +1,14 @@
-"""``leadwheel features``, ``catalogue``, ``settings``: what a service knows."""
+"""``leadwheel features``, ``settings``: what a service knows."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
+from cyclopts import Parameter
 from rich.table import Table
 
 from gateway.client import Refused
-from gateway.commands.common import DONE, PARTLY, Json, Where, connect, notes, print_json, results, settings_of
+from gateway.commands.common import DONE, PARTLY, USAGE, Json, Where, connect, notes, print_json, results, settings_of
 from kernel.settings import Settings, source_of
 from kernel.settings_sources import public_settings
 
@@ -15,9 +16,19 @@ HERE = Where()
 
 
 async def features(
-    lead: str, /, *, at: str | None = None, views: str | None = None, where: Where = HERE, json: Json = False
+    lead: str,
+    /,
+    *,
+    at: str | None = None,
+    views: str | None = None,
+    features: str | None = None,
+    history: Annotated[bool, Parameter(negative="")] = False,
+    since: str | None = None,
+    step: float | None = None,
+    where: Where = HERE,
+    json: Json = False,
 ) -> int:
-    """Show a lead's features.
+    """Show a lead's features, at one time or through time.
 
     Parameters
     ----------
@@ -27,13 +38,26 @@ async def features(
         As of this time (RFC 3339 or seconds); default now.
     views
         Comma-separated views; default all.
+    features
+        Comma-separated references view:name, instead of views.
+    history
+        Show how the values changed up to that time.
+    since
+        Where the history begins; default 30 days before its end.
+    step
+        Seconds between the instants of the history that are looked at; default a day.
     json
         Print the route's body.
     """
-    query = {name: value for name, value in (("at", at), ("views", views)) if value is not None}
+    if not history and (since is not None or step is not None):
+        notes.print("leadwheel: --since and --step need --history", markup=False)
+        return USAGE
+    route = "features/history" if history else "features"
+    given = {"to" if history else "at": at, "views": views, "features": features, "from": since, "step": step}
+    query = {name: str(value) for name, value in given.items() if value is not None}
     async with connect(where) as client:
         try:
-            answer = await client.get(f"/leads/{quote(lead, safe='')}/features", query)
+            answer = await client.get(f"/leads/{quote(lead, safe='')}/{route}", query)
         except Refused as error:
             if error.status != 404:
                 raise
@@ -41,42 +65,31 @@ async def features(
             return PARTLY
     if json:
         print_json(answer)
-        return DONE
+    else:
+        results.print(_history_table(lead, answer) if history else _values_table(lead, answer))
+    return DONE
+
+
+def _values_table(lead: str, answer: dict[str, Any]) -> Table:
     changes = answer["next_change"]
     table = Table("feature", "value", title=f"{lead} at {answer['as_of']}", caption=f"next change: {changes or 'none'}")
     for name, value in answer["values"].items():
         table.add_row(name, _written(value))
-    results.print(table)
-    return DONE
+    return table
 
 
-async def catalogue(*, where: Where = HERE, json: Json = False) -> int:
-    """List all features: what they are, their unit, and which events they read.
-
-    Parameters
-    ----------
-    json
-        Print them as JSON.
-    """
-    items: list[dict[str, Any]] = []
-    async with connect(where) as client:
-        query = {"limit": "1000"}
-        while True:
-            answer = await client.get("/catalogue", query)
-            items += answer["items"]
-            if answer["cursor"] is None:
-                break
-            query["cursor"] = answer["cursor"]
-    if json:
-        print_json({"items": items, "cursor": None})
-        return DONE
-    table = Table("feature", "type", "unit", "description", "events")
-    for item in items:
-        table.add_row(
-            item["feature"], item["dtype"], item["unit"] or "", item["description"], ", ".join(item["affected_by"])
-        )
-    results.print(table)
-    return DONE
+def _history_table(lead: str, answer: dict[str, Any]) -> Table:
+    """Each feature's first value, and every other one with the first instant at which it was seen."""
+    items = answer["items"]
+    table = Table("feature", "at", "value", title=f"{lead} from {items[0]['at']} to {items[-1]['at']}")
+    for place, name in enumerate(answer["names"]):
+        before: Any = object()
+        for item in items:
+            value = item["values"][place]
+            if value != before:
+                table.add_row(name, item["at"], _written(value))
+                name, before = "", value
+    return table
 
 
 async def settings(*, where: Where = HERE, json: Json = False) -> int:

@@ -9,16 +9,15 @@ from aiohttp import web
 from msgspec import Meta
 
 from eventstore.event import Stream
-from gateway.asks import Ask, Form, not_ahead, select
+from gateway.asks import Ask, not_ahead, span_of
 from gateway.bodies import decode_body
 from gateway.orgs import Org
 from gateway.parameters import query_of, time_value
 from gateway.routing import Content, Route
 from gateway.service import Service
 from kernel.times import format_time
-from projections.answer import Answer
+from projections.answer import Form, Part, own_part, span_values
 from projections.entity import FoldedEntity
-from projections.selection import Selection
 
 WAKING = 256  # leads woken at once for one request
 Time = str | float
@@ -61,15 +60,15 @@ async def batch_features(service: Service, request: web.Request, org: Org) -> we
     now_us = service.clock.now_us()
     at_us = time_value(wanted.at, "at", now_us)
     known_at_us = not_ahead(time_value(wanted.known_at, "known_at", now_us), now_us)
-    ask = Ask(
-        select(org, wanted.views, wanted.features, wanted.service), wanted.format or "list", False, at_us, known_at_us
-    )
+    form = wanted.format or "list"
+    span, _ = span_of(org, wanted.views, wanted.features, wanted.service, form)
+    ask = Ask(span, form, False, at_us, known_at_us)
     if ask.is_live:
         parts, as_of_us = await _live(service, org, wanted.leads, ask)
     else:
         as_of_us = now_us if at_us is None else at_us
         parts = await _at(service, org, wanted.leads, ask, as_of_us)
-    return web.Response(body=_body(org, ask, as_of_us, wanted.leads, parts), content_type="application/json")
+    return web.Response(body=_body(ask, as_of_us, wanted.leads, parts), content_type="application/json")
 
 
 async def _live(service: Service, org: Org, leads: Sequence[str], ask: Ask) -> tuple[list[bytes | None], int]:
@@ -81,61 +80,55 @@ async def _live(service: Service, org: Org, leads: Sequence[str], ask: Ask) -> t
         chunk = asleep[start : start + WAKING]
         woken |= zip(chunk, await service.wake(chunk), strict=True)
     key = _cache_key(ask)
-    now_us = service.clock.now_us()
+    market = None if ask.span.is_own else await service.markets.of(org.name).block(ask.span, ask.format)
+    now_us = service.clock.now_us() if market is None else market.checked_us
     parts: list[bytes | None] = []
     for stream in streams:
         entity = service.awake(stream) or woken.get(stream)
-        parts.append(None if entity is None else _part(service, entity, ask, key, now_us))
+        parts.append(None if entity is None else _values(service, entity, ask, key, market, now_us))
     return parts, now_us
 
 
 async def _at(service: Service, org: Org, leads: Sequence[str], ask: Ask, at_us: int) -> list[bytes | None]:
+    market = None
+    if not ask.span.is_own:
+        market = await service.markets.of(org.name).part_at(ask.span, ask.format, at_us, ask.known_at_us)
     folded: dict[str, bytes | None] = {}
     for lead in leads:
         if lead not in folded:
             entity = await service.read_at(Stream(org.name, "lead", lead), at_us, ask.known_at_us)
-            folded[lead] = None if entity is None else _encode(entity, ask)
+            own = None if entity is None else own_part(entity, ask.span, ask.format)
+            folded[lead] = None if own is None else span_values(ask.span, own, market, ask.format)
             await asyncio.sleep(0)  # a thousand folds are many milliseconds: let others in between
     return [folded[lead] for lead in leads]
 
 
 def _cache_key(ask: Ask) -> str:
     """Beside the raw query strings in a lead's cache, and never equal to one."""
-    return f"\0{ask.format}\0{','.join(ask.selection.names)}"
+    return f"\0{ask.format}\0{ask.span.key}"
 
 
-def _part(service: Service, entity: FoldedEntity, ask: Ask, key: str, now_us: int) -> bytes | None:
-    """A lead's encoded values; None for one that is not known."""
+def _values(
+    service: Service, entity: FoldedEntity, ask: Ask, key: str, market: Part | None, now_us: int
+) -> bytes | None:
+    """A lead's encoded values, its market's joined; None for one that is not known."""
     if not entity.has_outside_event:
         return None
     kept = None if entity.answers is None else entity.answers.get(key)
-    if kept is not None and (kept.next_change_us is None or now_us < kept.next_change_us):
-        body: bytes = kept.body
-        return body
-    entity.read(now_us)
-    encoded = _encode(entity, ask)
-    service.answers.keep(entity, key, Answer(encoded, "", entity.next_change_us(ask.selection)))
-    return encoded
+    if kept is None or not kept.holds(now_us):
+        entity.read(now_us)
+        kept = own_part(entity, ask.span, ask.format)
+        service.answers.keep(entity, key, kept)
+    return span_values(ask.span, kept, market, ask.format)
 
 
-def _encode(entity: FoldedEntity, ask: Ask) -> bytes:
-    values = entity.values(ask.selection)
-    if ask.format == "map":
-        return _ENCODER.encode(dict(zip(ask.selection.names, values, strict=True)))
-    return _ENCODER.encode(ask.selection.vector(values) if ask.format == "vector" else values)
-
-
-def _names(selection: Selection, form: str) -> Sequence[str]:
-    return selection.column_names if form == "vector" else selection.names
-
-
-def _body(org: Org, ask: Ask, as_of_us: int, leads: Sequence[str], parts: Sequence[bytes | None]) -> bytes:
+def _body(ask: Ask, as_of_us: int, leads: Sequence[str], parts: Sequence[bytes | None]) -> bytes:
     """The answer from its encoded parts: nothing that was encoded is looked at again."""
     encode = _ENCODER.encode
     head = b'{"names":%b,"as_of":%b,"catalogue":%b,"results":[' % (
-        encode(list(_names(ask.selection, ask.format))),
+        encode(ask.span.column_names if ask.format == "vector" else ask.span.names),
         encode(format_time(as_of_us)),
-        encode(org.catalogue.fingerprint),
+        encode(ask.span.fingerprint),
     )
     results = [
         b'{"lead":%b,"status":"not_found","values":null}' % encode(lead)

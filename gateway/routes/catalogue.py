@@ -18,7 +18,11 @@ CURSOR = Query("cursor", "From the answer before")
 
 
 class FeatureDocument(msgspec.Struct, frozen=True):
-    """A feature as documented: ``fingerprint`` is that of its view."""
+    """A feature as documented.
+
+    ``fingerprint`` names what it is computed from; ``definition`` the same under default settings; ``settings`` are
+    those that decide on it: the time zone, and what is not at its default.
+    """
 
     feature: str
     view: str
@@ -30,6 +34,10 @@ class FeatureDocument(msgspec.Struct, frozen=True):
     affected_by: list[str]
     windows: list[str]
     fingerprint: str
+    definition: str
+    settings: dict[str, Any]
+    pack: str
+    vocabulary: list[str]
 
 
 class FeatureList(msgspec.Struct, frozen=True):
@@ -50,13 +58,17 @@ def document(feature: Feature) -> FeatureDocument:
         list(feature.affected_by),
         list(feature.windows),
         feature.fingerprint,
+        feature.definition,
+        feature.settings,
+        feature.pack,
+        list(feature.vocabulary),
     )
 
 
 async def list_features(service: Service, request: web.Request, org: Org) -> web.Response:
     query = query_of(request, ("limit", "cursor"))
     page = page_of(query, "catalogue", org.name, key=tuple[str])
-    features = org.catalogue.features
+    features = org.catalogue.all_features
     start = 0
     if page.after is not None:
         places = {feature.reference: place for place, feature in enumerate(features)}
@@ -70,7 +82,7 @@ async def list_features(service: Service, request: web.Request, org: Org) -> web
 async def one_feature(service: Service, request: web.Request, org: Org) -> web.Response:
     query_of(request, ())
     reference = request.match_info["view:feature"]
-    for feature in org.catalogue.features:
+    for feature in org.catalogue.all_features:
         if feature.reference == reference:
             return json_response(document(feature))
     raise Problem("feature_not_found", f"no feature {reference}")

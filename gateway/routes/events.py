@@ -1,15 +1,17 @@
-"""Events in: one, an array, NDJSON; answered when they are durable and folded."""
+"""Events in: one, an array, NDJSON, CloudEvents; answered when they are durable and folded."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from actors.ingest import Receipt
 from eventstore.admission import Admitted, Refusal, refusal
 from eventstore.store import Refused
 from gateway.bodies import read_body
+from gateway.compat import cloudevents
 from gateway.orgs import Org
 from gateway.parameters import flag, query_of
 from gateway.problems import Invalid, Problem
@@ -17,7 +19,7 @@ from gateway.routes.catalogue import json_response
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.ids import Position, format_position
-from kernel.steps import finish_politely
+from kernel.steps import Steps, finish_politely
 
 ATOMIC = Query("atomic", "Store nothing unless all events are valid", {"type": "boolean", "default": False})
 
@@ -35,37 +37,50 @@ class IngestAnswer(msgspec.Struct, frozen=True):
 class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event as sent: exactly one of ``lead`` and ``subject``."""
 
-    type: str
-    id: str | None = None
-    lead: str | None = None
-    subject: str | None = None
-    time: str | float | None = None
-    data: dict[str, Any] = {}
-    source: str | None = None
+    type: Annotated[str, Meta(description="An event type that a pack of the org declares")]
+    id: Annotated[str | None, Meta(description="Unique within its stream; makes a repeated post a duplicate")] = None
+    lead: Annotated[str | None, Meta(description="Whom it is about, 1 to 256 printable characters")] = None
+    subject: Annotated[str | None, Meta(description="For types of the market: one of the org's subjects")] = None
+    time: Annotated[
+        str | float | None,
+        Meta(description="When it happened: RFC 3339 with an offset, or seconds since the epoch; default now"),
+    ] = None
+    data: Annotated[dict[str, Any], Meta(description="The payload; its fields are the type's")] = {}
+    source: Annotated[str | None, Meta(description="Where it came from")] = None
 
 
 async def post_events(service: Service, request: web.Request, org: Org) -> web.Response:
     is_atomic = flag(query_of(request, ("atomic",)), "atomic")
-    media_type = request.headers.get("Content-Type", "application/json")
-    admitted = await finish_politely(org.admission.admitting_body(await read_body(request), media_type))
+    body = await read_body(request)
+    mode = cloudevents.mode_of(request.headers)
+    admitted = await finish_politely(_admitting(org, mode, request.headers, body))
     if is_atomic and admitted.rejected:
         service.outcomes["rejected"] += len(admitted.rejected)
         raise refused(admitted.rejected)
     receipt = await service.ingest.submit([event for _, event in admitted.events], is_atomic=is_atomic)
-    answer = _answer(admitted, receipt)
+    answer = _answer(admitted, receipt, mode)
     service.count(answer.accepted, answer.duplicates, len(answer.rejected), answer.dead)
     if answer.rejected and (is_atomic or len(answer.rejected) == admitted.total):
         raise refused(answer.rejected)
     return json_response(answer)
 
 
-def _answer(admitted: Admitted, receipt: Receipt) -> IngestAnswer:
+def _admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Headers, body: bytes) -> Steps[Admitted]:
+    """The door of the org, through the adapter where the events are CloudEvents."""
+    if mode is None:
+        return org.admission.admitting_body(body, headers.get("Content-Type", "application/json"))
+    types, limits = org.catalogue.event_types, org.limits
+    return cloudevents.admitting(mode, headers, body, admission=org.admission, types=types, limits=limits)
+
+
+def _answer(admitted: Admitted, receipt: Receipt, mode: cloudevents.Mode | None) -> IngestAnswer:
     accepted = duplicates = 0
     last: Position | None = None
     rejected = list(admitted.rejected)
     for (index, _), outcome in zip(admitted.events, receipt.outcomes, strict=True):
         if isinstance(outcome, Refused):
-            rejected.append(refusal(index, outcome.code, outcome.path, outcome.expected, outcome.actual))
+            told = refusal(index, outcome.code, outcome.path, outcome.expected, outcome.actual)
+            rejected.append(cloudevents.in_terms(mode, told))
             continue
         if outcome.is_duplicate:
             duplicates += 1
@@ -88,6 +103,14 @@ def refused(rejected: Sequence[Refusal]) -> Problem:
 
 
 _EVENTS = EventDocument | list[EventDocument]
+_ATTRIBUTES = (
+    Query("ce-specversion", "Binary mode: `1.0`"),
+    Query("ce-id", "Binary mode: the event's id at its source"),
+    Query("ce-source", "Binary mode: where it came from; with `ce-id` it makes the id here"),
+    Query("ce-type", "Binary mode: the event type"),
+    Query("ce-subject", "Binary mode: the lead, or the subject of a market event; percent-encoded"),
+    Query("ce-time", "Binary mode: when it happened; default now"),
+)
 
 ROUTES = (
     Route(
@@ -96,10 +119,17 @@ ROUTES = (
         post_events,
         "ingest",
         "events",
-        "Store events: one, a list, or NDJSON",
-        "Answers when the events are durable and folded. Events that break a rule are named in `rejected`.",
+        "Store events: one, a list, NDJSON, or CloudEvents",
+        "Answers when the events are durable and folded. Events that break a rule are named in `rejected`. With the"
+        " headers `ce-…` the body is the data of one CloudEvent (binary mode).",
         query=(ATOMIC,),
-        body=(Content(_EVENTS), Content(media="application/x-ndjson")),
+        headers=_ATTRIBUTES,
+        body=(
+            Content(_EVENTS),
+            Content(media="application/x-ndjson"),
+            Content(cloudevents.CloudEvent, media=cloudevents.STRUCTURED),
+            Content(list[cloudevents.CloudEvent], media=cloudevents.BATCH),
+        ),
         answers={200: Content(IngestAnswer)},
         problems=(400, 409, 413, 415, 422, 503),
     ),

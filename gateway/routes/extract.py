@@ -11,7 +11,7 @@ from msgspec import Meta
 from eventstore.event import Event, Stream
 from eventstore.memory import MemoryEventStore
 from eventstore.store import Refused
-from gateway.asks import select
+from gateway.asks import span_of
 from gateway.bodies import decode_body, read_body
 from gateway.orgs import Org
 from gateway.parameters import query_of, time_value
@@ -19,7 +19,7 @@ from gateway.problems import Invalid, Problem
 from gateway.routes.features import FeaturesAnswer
 from gateway.routing import Content, Route
 from gateway.service import Service
-from projections.answer import encode_answer
+from projections.answer import encode_answer, own_part, span_answer
 from projections.entity import refolded
 
 Time = str | float
@@ -57,13 +57,22 @@ async def _member(service: Service, org: Org, member: ExtractRequest, index: int
     now_us = service.clock.now_us()
     at_us = time_value(member.at, "at", now_us)
     at_us = now_us if at_us is None else at_us
-    selection = select(org, member.views, None)
+    span, _ = span_of(org, member.views, None)
     stream = Stream(org.name, "lead", "")
     events = await _store(service, org, stream, member.events, index)
     entity = refolded(stream, 0, org.catalogue, events, until_us=at_us)
     entity.read(at_us)
-    change_us = entity.next_change_us(selection)
-    return encode_answer(None, entity.as_of_us, change_us, selection, entity.values(selection)).body
+    if span.is_own:
+        selection = span.own
+        change_us = entity.next_change_us(selection)
+        return encode_answer(None, entity.as_of_us, change_us, selection, entity.values(selection)).body
+    market = service.markets.of(org.name)
+    if member.at is None:
+        block = await market.block(span, "map")
+        entity.read(block.checked_us)
+        return span_answer(None, span, own_part(entity, span, "map"), block, "map").body
+    part = await market.part_at(span, "map", at_us, None)
+    return span_answer(None, span, own_part(entity, span, "map"), part, "map").body
 
 
 async def _store(

@@ -9,12 +9,15 @@ from multidict import CIMultiDict
 
 from eventstore.event import Stream
 from gateway.asks import AT, FEATURES, FORMAT, KNOWN_AT, ON_MISSING, SERVICE, VIEWS, Ask, ask_of
+from gateway.etags import matches
 from gateway.orgs import Org
 from gateway.problems import Problem
-from gateway.routing import Content, Route
+from gateway.ready import ReadyResponse, fits, head_of
+from gateway.routing import IF_NONE_MATCH, Content, Query, Route
+from gateway.served import ServedAnswer, joined_answer, own_answer, renewed
 from gateway.service import Service
 from kernel.ids import format_position
-from projections.answer import Answer, encode_answer
+from projections.answer import Answer
 from projections.entity import FoldedEntity
 
 LIVE = "private, no-cache"
@@ -32,26 +35,21 @@ class FeaturesAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     names: list[str] | None = None
 
 
-class ServedAnswer(Answer, gc=False):
-    """An answer with the headers it was sent with, good for one version of the lead."""
-
-    version: int = -1
-    headers: CIMultiDict[str] | None = None
-
-
-async def lead_features(service: Service, request: web.Request, org: Org) -> web.Response:
+async def lead_features(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
     raw_query = request.rel_url.raw_query_string
     stream = Stream(org.name, "lead", request.match_info["lead"])
     now_us = service.clock.now_us()
     entity = service.awake(stream)
     if entity is not None and entity.answers is not None:
         answer = entity.answers.get(raw_query)
-        if answer is not None and (answer.next_change_us is None or now_us < answer.next_change_us):
-            return respond(request, entity, answer, LIVE)
+        if answer is not None and answer.holds(now_us):
+            return _again(service, request, entity, answer, now_us)
     ask = ask_of(org, raw_query, request, now_us)
-    if ask.is_live:
+    if not ask.is_live:
+        return await _at(service, request, stream, ask, now_us)
+    if ask.span.is_own:
         return await _live(service, request, stream, ask, raw_query)
-    return await _at(service, request, stream, ask, now_us)
+    return await _joined(service, request, stream, ask, raw_query)
 
 
 async def _live(service: Service, request: web.Request, stream: Stream, ask: Ask, raw_query: str) -> web.Response:
@@ -59,11 +57,32 @@ async def _live(service: Service, request: web.Request, stream: Stream, ask: Ask
     if entity is None:
         entity = _without_events(service, stream, ask)
         entity.read(service.clock.now_us())
-        return respond(request, entity, _answer(entity, ask), LIVE)
-    answer = _answer(entity, ask)
+        return respond(request, entity, own_answer(entity, ask), LIVE)
+    answer = own_answer(entity, ask)
     if ask.is_timeless:
         service.answers.keep(entity, raw_query, answer)
     return respond(request, entity, answer, LIVE)
+
+
+async def _joined(
+    service: Service, request: web.Request, stream: Stream, ask: Ask, raw_query: str
+) -> web.StreamResponse:
+    """A live answer with the market's part in it."""
+    entity = service.awake(stream) or await service.read(stream)
+    if entity is None or not entity.has_outside_event:
+        entity, is_known = _without_events(service, stream, ask), False
+        market = await service.markets.of(stream.org).block(ask.span, ask.format)
+    else:
+        market = await service.markets.of(stream.org).block(ask.span, ask.format)
+        entity, is_known = service.awake(stream) or entity, True  # it may have been replaced meanwhile
+    entity.read(market.checked_us)
+    kept = None if entity.answers is None else entity.answers.get(raw_query)
+    answer = renewed(kept, entity, ask, market)
+    if kept is not None and entity.answers is not None:
+        entity.answers[raw_query] = answer  # in its place, for the budget of what is kept
+    elif is_known and ask.is_timeless:
+        service.answers.keep(entity, raw_query, answer)
+    return _again(service, request, entity, answer, market.checked_us)
 
 
 async def _at(service: Service, request: web.Request, stream: Stream, ask: Ask, now_us: int) -> web.Response:
@@ -72,8 +91,13 @@ async def _at(service: Service, request: web.Request, stream: Stream, ask: Ask, 
     if entity is None:
         entity = _without_events(service, stream, ask)
         entity.read(at_us)
+    if ask.span.is_own:
+        answer = own_answer(entity, ask)
+    else:
+        part = await service.markets.of(stream.org).part_at(ask.span, ask.format, at_us, ask.known_at_us)
+        answer = joined_answer(entity, ask, part)
     is_settled = ask.at_us is not None and ask.at_us < now_us and ask.known_at_us is not None
-    return respond(request, entity, _answer(entity, ask), SETTLED if is_settled else LIVE)
+    return respond(request, entity, answer, SETTLED if is_settled else LIVE)
 
 
 def _without_events(service: Service, stream: Stream, ask: Ask) -> FoldedEntity:
@@ -82,31 +106,36 @@ def _without_events(service: Service, stream: Stream, ask: Ask) -> FoldedEntity:
     return service.empty(stream)
 
 
-def _answer(entity: FoldedEntity, ask: Ask) -> ServedAnswer:
-    """The encoded answer of an entity that was read."""
-    answer = encode_answer(
-        entity.stream.id,
-        entity.as_of_us,
-        entity.next_change_us(ask.selection),
-        ask.selection,
-        entity.values(ask.selection),
-        "vector" if ask.format == "vector" else "map",
-    )
-    return ServedAnswer(answer.body, answer.etag, answer.next_change_us)
+def _again(
+    service: Service, request: web.Request, entity: FoldedEntity, answer: ServedAnswer, now_us: int
+) -> web.StreamResponse:
+    """A live answer as bytes, where nothing about the request asks for more."""
+    if answer.version != entity.version:
+        _address(entity, answer, LIVE)
+    if answer.version == entity.version and fits(request) and "If-None-Match" not in request.headers:
+        return ReadyResponse(answer.head, service.dates.line(now_us), answer.body)
+    return respond(request, entity, answer, LIVE)
 
 
 def respond(request: web.Request, entity: FoldedEntity, answer: ServedAnswer, caching: str) -> web.Response:
     """The answer, or ``304`` for a reader that has it. Version and position are headers: no part of the ETag."""
     headers = answer.headers
     if headers is None or answer.version != entity.version:
-        answer.version = entity.version
-        headers = answer.headers = _headers(entity, answer, caching)
+        headers = _address(entity, answer, caching)
     wanted = request.headers.get("If-None-Match")
-    if wanted is not None and _matches(wanted, answer.etag):
+    if wanted is not None and matches(wanted, answer.etag):
         bare = headers.copy()
         del bare["Content-Type"], bare["Content-Length"]
         return web.Response(status=304, headers=bare)
     return web.Response(body=answer.body, headers=headers.copy())  # some versions of aiohttp write into it
+
+
+def _address(entity: FoldedEntity, answer: ServedAnswer, caching: str) -> CIMultiDict[str]:
+    """Give an answer its headers."""
+    answer.version = entity.version
+    headers = answer.headers = _headers(entity, answer, caching)
+    answer.head = head_of(headers)
+    return headers
 
 
 def _headers(entity: FoldedEntity, answer: Answer, caching: str) -> CIMultiDict[str]:
@@ -122,13 +151,12 @@ def _headers(entity: FoldedEntity, answer: Answer, caching: str) -> CIMultiDict[
     )
 
 
-def _matches(wanted: str, etag: str) -> bool:
-    """Weak comparison, as RFC 9110 asks for it here."""
-    if wanted == etag or wanted.strip() == "*":
-        return True
-    bare = etag.removeprefix("W/")
-    return any(part.strip().removeprefix("W/") == bare for part in wanted.split(","))
-
+_SENDS = (
+    Query("ETag", "Over the lead, the catalogue, the names and the values; it survives a restart"),
+    Query("Cache-Control", "A `max-age` only when both `at` and `known_at` lie in the past"),
+    Query("X-Lead-Version", "Events of the lead so far", {"type": "integer"}),
+    Query("X-Log-Position", "Place in the log of the lead's newest event"),
+)
 
 ROUTES = (
     Route(
@@ -140,6 +168,8 @@ ROUTES = (
         "A lead's features, now or as of another time",
         "The same bytes are served until `next_change` unless an event arrives; `ETag` and `If-None-Match` spare them.",
         query=(VIEWS, FEATURES, SERVICE, AT, KNOWN_AT, FORMAT, ON_MISSING),
+        headers=(IF_NONE_MATCH,),
+        sends=_SENDS,
         answers={200: Content(FeaturesAnswer), 304: None},
         problems=(404, 422),
     ),

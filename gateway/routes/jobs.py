@@ -15,13 +15,15 @@ from gateway.rebuilding import replay, verify
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Route
 from gateway.service import Service
+from kernel.errors import UnknownFeature
 
 
 class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``sample`` is for ``verify``: how many leads; default all."""
+    """``sample`` is for ``verify``: how many leads; default all. ``views`` is for ``replay``: only if one is stale."""
 
     kind: Literal["replay", "verify"]
     sample: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+    views: Annotated[list[str], Meta(min_length=1, max_length=1000)] | None = None
 
 
 class JobList(msgspec.Struct, frozen=True):
@@ -38,8 +40,15 @@ async def start_job(service: Service, request: web.Request, org: Org) -> web.Res
     if wanted.kind == "replay" and wanted.sample is not None:
         raise invalid_parameter("sample", "expected with verify only", str(wanted.sample), "invalid_body")
 
+    if wanted.kind == "verify" and wanted.views is not None:
+        raise invalid_parameter("views", "expected with replay only", ",".join(wanted.views), "invalid_body")
+    known = (*org.catalogue.views, *org.catalogue.subjects.views)
+    for view in wanted.views or ():
+        if view not in known:
+            raise UnknownFeature(view)
+
     async def work(job: Job) -> dict[str, Any]:
-        return await (replay(service, job) if wanted.kind == "replay" else verify(service, job, wanted.sample))
+        return await (replay(service, job, wanted.views) if wanted.kind == "replay" else verify(service, job, wanted.sample))
 
     job = service.jobs.start(wanted.kind, org.name, work)
     return json_response(job.document(), 202)
@@ -77,7 +86,8 @@ ROUTES = (
         "admin",
         "jobs",
         "Start a replay or a verification",
-        "A replay folds the whole log into new snapshots beside the live ones and swaps them in. A verification "
+        "A replay folds the whole log into new snapshots beside the live ones and swaps them in; with views, only "
+        "if one of them was changed since all leads were folded. A verification "
         "folds leads from the log and compares them with what is served.",
         body=(Content(JobRequest),),
         answers={202: Content(JobDocument)},

@@ -18,7 +18,7 @@ from kernel.ids import format_position
 from kernel.times import format_time
 
 
-class EventDocument(msgspec.Struct, frozen=True):
+class LoggedEvent(msgspec.Struct, frozen=True):
     """An event as it was sent, and what the log added."""
 
     id: str
@@ -34,7 +34,7 @@ class EventDocument(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    items: list[EventDocument]
+    items: list[LoggedEvent]
     cursor: str | None
 
 
@@ -54,9 +54,9 @@ async def timeline(service: Service, request: web.Request, org: Org) -> web.Resp
     return json_response(page.answer([document(event, retracted) for event in chosen], last_key))
 
 
-def document(event: Event, retracted: frozenset[str]) -> EventDocument:
+def document(event: Event, retracted: frozenset[str]) -> LoggedEvent:
     """The envelope with the log's additions; the payload is the text as it was sent."""
-    return EventDocument(
+    return LoggedEvent(
         event.id,
         event.stream.id,
         event.type,

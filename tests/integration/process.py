@@ -60,11 +60,13 @@ def serving(directory: Path, *arguments: str) -> Iterator[tuple[str, subprocess.
     )
     try:
         assert process.stderr is not None
+        said = []
         for line in process.stderr:
+            said.append(line)
             if '"listening"' in line:
                 break
         else:
-            raise AssertionError("the service ended before it listened")
+            raise AssertionError("the service ended before it listened: " + "".join(said[-20:]))
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.kill()

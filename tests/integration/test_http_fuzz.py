@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from gateway.app import ROUTES
 from tests.integration.service import NOW, Door, purchase, running
 
-MEDIA = st.sampled_from(["application/json", "application/x-ndjson", "text/plain", "", "application/json; charset=x"])
+MEDIA = st.sampled_from(
+    [
+        *("application/json", "application/x-ndjson", "text/plain", "", "application/json; charset=x"),
+        *("application/cloudevents+json", "application/cloudevents-batch+json", "application/cloudevents+xml"),
+    ]
+)
 NAMES = st.sampled_from(["a", "b", "default", "rfm", "recency_days", "1-1", "..", "%2F", "%ff", "%00", "nobody"])
 ENCODINGS = st.sampled_from(["", "", "", "gzip", "deflate"])
 
@@ -24,6 +29,7 @@ json_values = st.recursive(
 )
 KEYS = ["id", "lead", "subject", "type", "time", "data", "source", "leads", "views", "features", "format", "at"]
 KEYS += ["known_at", "service", "events", "kind", "sample", "amount", "currency", "conversation_id", "extra"]
+KEYS += ["specversion", "datacontenttype", "data_base64"]
 TYPES = ["purchase_completed", "interaction", "campaign_received", "event_retracted", "message_sent", "nothing"]
 objects = st.dictionaries(
     st.sampled_from(KEYS), json_values | st.sampled_from([*TYPES, "a", ["a"], ["rfm"], "verify"]), max_size=6
@@ -55,6 +61,11 @@ PARAMETERS = [
     "limit",
     "cursor",
     "atomic",
+    "from",
+    "to",
+    "step",
+    "all",
+    "max_chars",
     "x",
 ]
 VALUES = ["rfm", "rfm:recency_days", "2017-01-01T00:00:00Z", "0", "-1e17", "1e999", "vector", "default", "true", "1000"]
@@ -68,6 +79,11 @@ requests = st.fixed_dictionaries(
         "body": bodies,
         "media": MEDIA,
         "encoding": ENCODINGS,
+        "attributes": st.dictionaries(
+            st.sampled_from(["specversion", "id", "source", "type", "subject", "time"]),
+            st.sampled_from(["1.0", "a", "algebra", "purchase_completed", "%C0%A0", '"\\"', "2026-01-01T00:00:00Z"]),
+            max_size=6,
+        ),
     }
 )
 
@@ -75,14 +91,19 @@ requests = st.fixed_dictionaries(
 async def shoot(door: Door, shot: dict[str, Any]) -> None:
     route = shot["route"]
     path = route.path.replace("{org}", "default")
-    for name in ("{lead}", "{id}", "{view}", "{feature}"):
+    for name in ("{lead}", "{id}", "{view}", "{feature}", "{file}"):
         path = path.replace(name, shot["name"])
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in shot["query"])
     headers = {"Content-Type": shot["media"]} if shot["media"] else {}
     if shot["encoding"]:
         headers["Content-Encoding"] = shot["encoding"]
+    if route.path.endswith("/events"):
+        headers |= {f"ce-{name}": value for name, value in shot["attributes"].items()}
     body = shot["body"] if route.method == "POST" else None
     response = await door.raw(route.method, f"{path}?{query}", data=body, headers=headers)
+    if response.content_type == "text/event-stream":  # it has no end
+        response.close()
+        return
     content = await response.read()
     assert response.status < 500, content
     if response.status >= 400:

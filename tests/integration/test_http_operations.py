@@ -50,7 +50,7 @@ async def test_an_unknown_path_is_404_and_another_method_405_with_allow(door: Do
     assert (status, body["code"]) == (404, "not_found")
     response = await door.raw("PUT", "events")
     assert response.status == 405
-    assert response.headers["Allow"] == "POST"
+    assert response.headers["Allow"] == "OPTIONS,POST"
     assert response.content_type == "application/problem+json"
     assert (await response.json(content_type=None))["code"] == "method_not_allowed"
 
@@ -211,15 +211,15 @@ async def test_an_unknown_job_is_404(door: Door) -> None:
 async def test_an_event_that_breaks_a_fold_is_listed_and_tried_again(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled = door.service.orgs["default"].catalogue.compiled
-    real = compiled.fold["purchase_completed"]
+    steps = door.service.orgs["default"].catalogue.steps
+    real = steps["purchase_completed"]
 
     def poisoned(state: Any, at_us: int, payload: Any, is_ordered: bool) -> bool:
         if payload.amount == 13_000_000:
             raise ZeroDivisionError("thirteen")
-        return real(state, at_us, payload, is_ordered)
+        return real.fold(state, at_us, payload, is_ordered)
 
-    monkeypatch.setitem(compiled.fold, "purchase_completed", poisoned)
+    monkeypatch.setitem(steps, "purchase_completed", real._replace(fold=poisoned))
     answer = await door.events(purchase("a", "1", 10), purchase("a", "2", 13), purchase("a", "3", 5))
     assert (answer["accepted"], answer["dead"]) == (3, 1)
     assert (await door.values("a"))["rfm:monetary_total"] == 15
@@ -228,7 +228,7 @@ async def test_an_event_that_breaks_a_fold_is_listed_and_tried_again(
     assert (letter["lead"], letter["event_id"], letter["type"]) == ("a", "2", "purchase_completed")
     assert "thirteen" in letter["error"]
     assert await door.post(f"dead-letters/{letter['id']}/retry", b"") == (200, {"folded": False})
-    monkeypatch.setitem(compiled.fold, "purchase_completed", real)
+    monkeypatch.setitem(steps, "purchase_completed", real)
     assert await door.post(f"dead-letters/{letter['id']}/retry", b"") == (200, {"folded": True})
     assert (await door.values("a"))["rfm:monetary_total"] == 28
     assert (await door.get("dead-letters"))[1]["items"] == []

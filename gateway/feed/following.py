@@ -1,0 +1,309 @@
+"""Following leads: delivered events and passing time, turned into changes in order, for one org.
+
+A lead that is followed has a shadow, a private copy of its state; the wheel holds the instant at which each may change
+next. Shadows over the bound are dropped and made again when their lead is touched or due, from snapshot and log,
+as of the instant before. To follow all leads is to survey each of them once: what changed between the beginning and
+its survey is told late, with its right instant.
+
+One worker does it all, so that each lead's changes are in order. An event finds its lead as of the event before it,
+whatever the actors have folded meanwhile.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from actors.host import ActorHost
+from actors.wheel import TimerWheel
+from eventstore.event import Event, Stream
+from eventstore.store import EventStore
+from kernel.clock import Clock
+from kernel.errors import SnapshotError
+from kernel.times import MAX_US, SECOND_US
+from projections.catalogue import Catalogue
+from projections.changes import Change, Shadow
+from projections.entity import FoldedEntity, refolded
+
+Publish = Callable[[str, Change], None]
+
+_CHANGE = "change"
+_TIMERS = 50  # worked off in one go
+_SURVEY_PAGE = 500
+_SLICE = 20  # leads between two turns of the loop: a millisecond or two
+_QUEUE_MAX = 50_000  # events that wait to be followed; past it everybody is reset
+
+
+class Following:
+    """Which leads are followed, and the work of it.
+
+    Parameters
+    ----------
+    publish : told every change, with its lead.
+    leads_max : shadows in memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        store: EventStore,
+        host: ActorHost,
+        clock: Clock,
+        publish: Publish,
+        leads_max: int,
+        tick_s: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._store, self._host, self._clock = store, host, clock
+        self._publish = publish
+        self._leads_max = leads_max
+        self._tick_us = round(tick_s * SECOND_US)
+        self._leads: dict[str, int] = {}  # followed one by one: since when
+        self._numbers: dict[str, int] = {}  # of those, once they are known
+        self._all_since_us: int | None = None
+        self._surveyed = 0  # numbers up to this one have been
+        self._shadows: OrderedDict[Stream, Shadow] = OrderedDict()
+        self._queue: dict[Stream, list[Event]] = {}
+        self._queued = 0
+        self._wheel = self._new_wheel()
+        self._begun: dict[str, asyncio.Event] = {}
+        self.is_overrun = False  #: too many events waited: changes are missing
+        self.is_surveying = False
+        self.bell = asyncio.Event()  #: rings when there is work
+
+    @property
+    def shadows(self) -> int:
+        """Leads in memory a second time."""
+        return len(self._shadows)
+
+    # Whom to follow.
+
+    def follow(self, lead: str) -> None:
+        """Follow one lead from now on."""
+        if lead not in self._leads:
+            self._leads[lead] = self._clock.now_us()
+            if self._all_since_us is None:
+                self._begun[lead] = asyncio.Event()
+                self.bell.set()
+
+    def leave(self, lead: str) -> None:
+        """Follow it no more, unless all are followed."""
+        self._leads.pop(lead, None)
+        number = self._numbers.pop(lead, 0)
+        if begun := self._begun.pop(lead, None):
+            begun.set()
+        if self._all_since_us is None:
+            stream = Stream(self._catalogue.org, "lead", lead)
+            self._shadows.pop(stream, None)
+            self._queued -= len(self._queue.pop(stream, ()))
+            self._wheel.cancel(number, _CHANGE)
+
+    def follow_all(self) -> None:
+        """Follow every lead from now on."""
+        if self._all_since_us is None:
+            self._all_since_us = self._clock.now_us()
+            self._surveyed, self.is_surveying = 0, True
+            self.bell.set()
+
+    def leave_all(self) -> None:
+        """Follow only those that are followed one by one; the others' shadows and timers go."""
+        self._all_since_us, self.is_surveying = None, False
+        self._shadows = OrderedDict((s, shadow) for s, shadow in self._shadows.items() if s.id in self._leads)
+        self._queue = {s: events for s, events in self._queue.items() if s.id in self._leads}
+        self._queued = sum(map(len, self._queue.values()))
+        old, self._wheel = self._wheel, self._new_wheel()
+        for number in self._numbers.values():
+            if (due_us := old.due_us(number, _CHANGE)) is not None:
+                self._wheel.schedule(number, _CHANGE, due_us)
+
+    async def wait_begun(self, lead: str) -> None:
+        """Until the state of a lead is at hand: nothing that changes from then on waits for it to be read."""
+        begun = self._begun.get(lead)
+        if begun is not None:
+            await begun.wait()
+
+    # What happens.
+
+    def deliver(self, events: Iterable[Event]) -> None:
+        """Note events of this org, in the order of their delivery. Never waits."""
+        for event in events:
+            stream = event.stream
+            if stream.kind == "lead" and (self._all_since_us is not None or stream.id in self._leads):
+                self._queue.setdefault(stream, []).append(event)
+                self._queued += 1
+        if self._queued > _QUEUE_MAX:
+            self.is_overrun = True
+        if self._queued:
+            self.bell.set()
+
+    async def work(self) -> None:
+        """Follow what happened until now. Raises ``StoreUnavailable``; nothing is lost by that."""
+        await self._begin()
+        await self._take_events()
+        await self._let_time_pass()
+        if self.is_surveying:
+            await self._survey()
+
+    async def _begin(self) -> None:
+        for lead, begun in list(self._begun.items()):
+            stream = Stream(self._catalogue.org, "lead", lead)
+            if stream not in self._shadows:
+                await self._shadow(stream)
+                self._settle(stream)
+            begun.set()
+            self._begun.pop(lead, None)
+
+    async def _take_events(self) -> None:
+        count = 0
+        while self._queue:
+            stream = next(iter(self._queue))
+            events = sorted(self._queue[stream], key=lambda event: event.version)
+            await self._take(stream, events)
+            taken = self._queue.pop(stream)
+            self._queued -= len(taken)
+            late = [event for event in taken if event.version > events[-1].version]  # came while these were taken
+            if late:
+                self._queue[stream] = late
+                self._queued += len(late)
+            count += 1
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def _take(self, stream: Stream, events: Sequence[Event]) -> None:
+        last = events[-1].version
+        shadow = await self._shadow(stream, events[0])
+        news = {event.version: event for event in events if event.version > shadow.version}
+        if len(news) < last - shadow.version:  # a delivery that began earlier is still under way
+            log = await self._store.read(stream, after_version=shadow.version, limit=last - shadow.version)
+            news = {event.version: event for event in log}
+        for event in news.values():
+            if event.version <= shadow.version:
+                continue
+            self._tell(stream, shadow.advance(max(event.recorded_us, shadow.at_us)))
+            changes = shadow.take(event)
+            if changes is None:
+                cause = _with_it(event, news.values())
+                log = await self._store.read(stream, limit=cause.version)
+                changes = shadow.replace(refolded(stream, event.number, self._catalogue, log), cause)
+            self._tell(stream, changes)
+        self._settle(stream, events[0].number)
+
+    async def _let_time_pass(self) -> None:
+        now_us = self._clock.now_us()
+        while True:
+            timers = self._wheel.advance(now_us, _TIMERS)
+            if not timers and not self._wheel.is_behind(now_us):
+                return
+            infos = await self._store.streams_of([timer.entity for timer in timers])
+            for timer, info in zip(timers, infos, strict=True):
+                if info is not None and self._is_followed(info.stream):
+                    shadow = await self._shadow(info.stream, due_us=timer.due_us)
+                    self._tell(info.stream, shadow.advance(now_us))
+                    self._settle(info.stream, timer.entity)
+            await asyncio.sleep(0)
+
+    async def _survey(self) -> None:
+        """Look at some leads for the first time: how they changed since all are followed, and when they do next."""
+        page = await self._store.list_streams(after_number=self._surveyed, limit=_SURVEY_PAGE)
+        self.is_surveying = bool(page)
+        for count, info in enumerate(page, start=1):
+            stream = info.stream
+            is_new = self._wheel.due_us(info.number, _CHANGE) is None
+            if stream.kind == "lead" and stream.org == self._catalogue.org and is_new and stream not in self._queue:
+                shadow = await self._shadow(stream)
+                self._tell(stream, shadow.advance(self._clock.now_us()))
+                self._settle(stream, info.number)
+                if len(self._shadows) > self._leads_max // 2:  # the rest of the room is for those that change
+                    self._shadows.pop(stream, None)
+            self._surveyed = info.number
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+        self.bell.set()
+
+    # Shadows.
+
+    async def _shadow(self, stream: Stream, event: Event | None = None, due_us: int | None = None) -> Shadow:
+        """The lead as it was followed last: before an event, or before it was due."""
+        shadow = self._shadows.get(stream)
+        if shadow is None:
+            number, version = await self._before(stream, event)
+            if due_us is None:
+                due_us = self._wheel.due_us(number, _CHANGE)
+            at_us = self._since_us(stream)
+            if due_us is not None:  # it changed at no instant before this one
+                at_us = due_us - 1 if event is None else min(due_us - 1, event.recorded_us)
+            shadow = Shadow(await self._entity(stream, number, version, at_us), at_us)
+            self._shadows[stream] = shadow
+        self._shadows.move_to_end(stream)
+        return shadow
+
+    async def _before(self, stream: Stream, event: Event | None) -> tuple[int, int]:
+        """The number of a lead, and the version it had before an event, or before what waits."""
+        if event is None and stream in self._queue:
+            event = min(self._queue[stream], key=lambda each: each.version)
+        if event is not None:
+            return event.number, event.version - 1
+        (info,) = await self._store.info([stream])
+        if stream in self._queue:  # came while it was looked up
+            return await self._before(stream, None)
+        return (0, 0) if info is None else (info.number, info.version)
+
+    async def _entity(self, stream: Stream, number: int, version: int, at_us: int) -> FoldedEntity:
+        """A lead's state at a version, as of an instant: from the snapshot if it is not newer, else from the log."""
+        entity = self._saved(stream, number, version)
+        # A snapshot may hold events whose time had not come at the instant: then it is of no use.
+        if entity is not None and entity.folded_us <= at_us:
+            if entity.version == version:
+                return entity
+            tail = await self._store.read(stream, after_version=entity.version, limit=version - entity.version)
+            if all(entity.fold(event) for event in tail):
+                return entity
+        log = await self._store.read(stream, limit=version) if version else []
+        return refolded(stream, number, self._catalogue, log, until_us=at_us)
+
+    def _saved(self, stream: Stream, number: int, version: int) -> FoldedEntity | None:
+        try:
+            snapshot = self._host.snapshots.get(number)
+            if snapshot is None or snapshot.version > version:
+                return None
+            return FoldedEntity.load(stream, snapshot, self._catalogue)
+        except SnapshotError:
+            return None
+
+    def _settle(self, stream: Stream, number: int | None = None) -> None:
+        """Set the lead's timer to its next change, and make room."""
+        shadow = self._shadows[stream]
+        number = shadow.number if number is None else number
+        if number:
+            if stream.id in self._leads:
+                self._numbers[stream.id] = number
+            next_us = shadow.next_change_us
+            # One that never changes has a timer, too: it says that it was followed until now.
+            self._wheel.schedule(number, _CHANGE, MAX_US if next_us is None else next_us)
+        while len(self._shadows) > self._leads_max:
+            self._shadows.popitem(last=False)
+
+    def _tell(self, stream: Stream, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._publish(stream.id, change)
+
+    def end(self) -> None:
+        """Let go of everybody who waits."""
+        for begun in self._begun.values():
+            begun.set()
+        self._begun.clear()
+
+    def _is_followed(self, stream: Stream) -> bool:
+        return self._all_since_us is not None or stream.id in self._leads
+
+    def _since_us(self, stream: Stream) -> int:
+        times = [each for each in (self._leads.get(stream.id), self._all_since_us) if each is not None]
+        return min(times, default=self._clock.now_us())
+
+    def _new_wheel(self) -> TimerWheel:
+        return TimerWheel(start_us=self._clock.now_us(), tick_us=self._tick_us)
+
+
+def _with_it(event: Event, events: Iterable[Event]) -> Event:
+    """The last event that was recorded together with another: one fold anew does for all of them."""
+    return [each for each in events if each.recorded_us == event.recorded_us][-1]

@@ -1,0 +1,119 @@
+"""Ranked lists and search: the leads of an org by a feature's value, filtered, searched, page by page."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.lists.org_lists import LeadPage, Question
+from gateway.orgs import Org
+from gateway.parameters import names, page_of, query_of
+from gateway.problems import invalid_parameter
+from gateway.routes.catalogue import CURSOR, LIMIT, json_response
+from gateway.routing import Content, Query, Route
+from gateway.service import Service
+from kernel.times import format_time
+from projections.ranking.conditions import EXPECTED, Condition, condition_of
+from projections.ranking.paging import Place
+
+PARAMETERS = ("sort", "filter", "q", "features", "limit", "cursor")
+Q_MAX = 256
+FILTERS_MAX = 16
+
+SORT = Query(
+    "sort",
+    "`view:feature`, ascending, or `-view:feature`, descending; null last in both. Default: as they were first heard of",
+    {"type": "string", "examples": ["-rfm:monetary_total"]},
+)
+FILTER = Query(
+    "filter",
+    "`view:feature`, one of `<` `<=` `=` `!=` `>=` `>`, and a number, a text or `null`; may be repeated: all must hold. "
+    "Null fulfils only `=null`",
+    {"type": "array", "items": {"type": "string"}, "maxItems": FILTERS_MAX, "examples": [["rfm:recency_days<=30"]]},
+)
+Q = Query(
+    "q",
+    "Only leads whose id, name, e-mail or company contains this text, in any case",
+    {"type": "string", "minLength": 1, "maxLength": Q_MAX},
+)
+SHOWN = Query("features", "Comma-separated references view:name to show beside the one sorted by")
+
+
+class LeadItem(msgspec.Struct, frozen=True):
+    """A lead in a list: ``values`` hold at ``as_of``."""
+
+    lead: str
+    values: dict[str, float | str | list[str] | None]
+    name: str | None
+    email: str | None
+    company: str | None
+    as_of: str
+
+
+class LeadList(msgspec.Struct, frozen=True):
+    items: list[LeadItem]
+    cursor: str | None
+
+
+async def list_leads(service: Service, request: web.Request, org: Org) -> web.Response:
+    query = query_of(request, PARAMETERS, repeatable=("filter",))
+    filters = request.rel_url.query.getall("filter", [])
+    question = _question(org, query, filters)
+    identity = (query.get("sort", ""), *filters, "", query.get("q", ""))
+    page = page_of(query, "leads", org.name, *identity, key=tuple[str, float | None, int])
+    after = None if page.after is None else (page.after[0], Place(page.after[1], page.after[2]))
+    found = await service.lists.of(org.name).page(question, page.limit, after)
+    last_key = None if found.last is None else [found.last[0], *found.last[1]]
+    return json_response(page.answer(_items(found, question), last_key))
+
+
+def _question(org: Org, query: dict[str, str], filters: list[str]) -> Question:
+    """Raises ``Problem``, or ``UnknownFeature``."""
+    sort = query.get("sort")
+    is_descending = sort is not None and sort.startswith("-")
+    reference = None if sort is None else sort.removeprefix("-")
+    if reference is not None and org.catalogue.feature(reference).dtype == "list":
+        raise invalid_parameter("sort", "expected a feature that is one value", reference)
+    wanted = query.get("q")
+    if wanted is not None and not 1 <= len(wanted) <= Q_MAX:
+        raise invalid_parameter("q", f"expected 1 to {Q_MAX} characters", wanted)
+    if len(filters) > FILTERS_MAX:
+        raise invalid_parameter("filter", f"expected at most {FILTERS_MAX}", str(len(filters)))
+    features = names(query, "features") or []
+    for each in features:
+        org.catalogue.feature(each)
+    return Question(reference, is_descending, tuple(_condition(org, text) for text in filters), wanted, tuple(features))
+
+
+def _condition(org: Org, text: str) -> Condition:
+    try:
+        return condition_of(text, org.catalogue)
+    except ValueError as error:
+        raise invalid_parameter("filter", str(error) or EXPECTED, text) from None
+
+
+def _items(page: LeadPage, question: Question) -> list[Any]:
+    as_of = format_time(page.as_of_us)
+    return [
+        LeadItem(row.lead, dict(zip(question.shown, row.values, strict=True)), row.name, row.email, row.company, as_of)
+        for row in page.rows
+    ]
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/orgs/{org}/leads",
+        list_leads,
+        "read",
+        "leads",
+        "Leads by the value of a feature, filtered and searched",
+        "Every value is the lead's live one as of `as_of`. Leads of equal value stand in the order in which they were "
+        "first heard of. Pages after the first go on in the order of the first, so that each lead comes exactly once, "
+        "with its values of now. The first question about a feature builds its list: `503 list_building` with "
+        "`progress` until it stands.",
+        query=(SORT, FILTER, Q, SHOWN, LIMIT, CURSOR),
+        answers={200: Content(LeadList)},
+        problems=(422, 503),
+    ),
+)

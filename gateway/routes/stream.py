@@ -1,0 +1,112 @@
+"""The change feed as server-sent events: one stream a listener, written as fast as it reads, and ended at once."""
+
+import asyncio
+import socket
+
+from aiohttp import web
+
+from gateway.asks import FEATURES, VIEWS
+from gateway.feed.listener import Listener
+from gateway.orgs import Org
+from gateway.parameters import names, query_of
+from gateway.problems import invalid_parameter
+from gateway.routing import Content, Query, Route
+from gateway.service import Service
+
+PARAMETERS = ("lead", "views", "features")
+LEAD = Query("lead", "Only this lead, known or not yet; default all")
+LAST_EVENT_ID = Query("Last-Event-ID", "The id of the last event that was received: what came after it is sent first")
+
+RETRY_MS = 2_000
+LEAD_MAX = 256
+_SEND_BUFFER_BYTES = 256 * 1024  # of the socket: what a listener that does not read may hold in the kernel
+
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # a proxy that gathers would make it late
+}
+
+
+async def stream(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
+    query = query_of(request, PARAMETERS)
+    lead, chosen = _lead(query), _names(org, query)
+    if request.method == "HEAD":
+        return web.Response(headers=_HEADERS)
+    last_id = request.headers.get("Last-Event-ID") or None
+    listener, is_whole = await service.feed.listen(org.name, lead, chosen, last_id)
+    response = web.StreamResponse(headers=_HEADERS)
+    try:
+        await _begin(request, response, listener, is_whole)
+        await _write(service, response, listener)
+    except (ConnectionResetError, TimeoutError):
+        if request.transport is not None:
+            request.transport.abort()  # it reads nothing: what waits for it in the kernel goes, too
+    finally:
+        service.feed.leave(org.name, listener)
+    return response
+
+
+async def _begin(request: web.Request, response: web.StreamResponse, listener: Listener, is_whole: bool) -> None:
+    await response.prepare(request)
+    sock = None if request.transport is None else request.transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    first = b"" if is_whole else listener.reset("the id is too old, or of another run of the service")
+    await response.write(b"retry: %d\n\n%b" % (RETRY_MS, first or listener.mark()))
+
+
+async def _write(service: Service, response: web.StreamResponse, listener: Listener) -> None:
+    """Write until the listener ends, is lost, or takes nothing for too long."""
+    settings = service.feed.settings
+    while not listener.is_closed:
+        try:
+            async with asyncio.timeout(settings.heartbeat_s):
+                await listener.wait()
+            chunk = listener.take()
+        except TimeoutError:
+            chunk = b": alive\n" + listener.mark()
+        if listener.is_lost:
+            chunk = listener.reset("the stream was not read fast enough")
+        if chunk:
+            async with asyncio.timeout(settings.send_timeout_s):
+                await response.write(chunk)
+        if listener.is_lost:
+            return
+        await asyncio.sleep(0)  # a write to a socket that takes all does not wait: others have their turn
+
+
+def _lead(query: dict[str, str]) -> str | None:
+    lead = query.get("lead")
+    if lead is not None and not (1 <= len(lead) <= LEAD_MAX and lead.isprintable()):
+        raise invalid_parameter("lead", f"expected 1 to {LEAD_MAX} printable characters", lead)
+    return lead
+
+
+def _names(org: Org, query: dict[str, str]) -> frozenset[str] | None:
+    """The features to narrow to. Raises ``Problem`` or ``UnknownFeature``."""
+    views, features = names(query, "views"), names(query, "features")
+    if views is None and features is None:
+        return None
+    if views is not None and features is not None:
+        raise invalid_parameter("features", "expected not together with views", "features")
+    return frozenset(org.catalogue.select(views=views, features=features).names)
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/orgs/{org}/stream",
+        stream,
+        "read",
+        "leads",
+        "The change feed: what changes of which lead, while it happens",
+        "Server-sent events of kind `features`, whose data say `lead`, `at`, `cause` (the event's `id` and `type`, or "
+        "`time`) and `changes` (feature → [from, to]). After `reset` something is missing: read anew what you need, and "
+        "go on. Other kinds of events may be added.",
+        query=(LEAD, VIEWS, FEATURES),
+        headers=(LAST_EVENT_ID,),
+        answers={200: Content(media="text/event-stream")},
+        problems=(422, 503),
+    ),
+)
