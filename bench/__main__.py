@@ -20,9 +20,11 @@ NAMES = (
     "replay",
     "http_read",
     "batch_read",
+    "market",
     "ingest_durable",
     "ingest_single",
     "start",
+    "ranking",
 )
 TIMEOUT_S = 900
 SKIP = 77

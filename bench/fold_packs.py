@@ -69,9 +69,7 @@ def _response(n: int) -> Event:
 
 
 def _event(n: int, event_type: str, at_us: int, data: bytes) -> Event:
-    event = Event(
-        Stream("default", "lead", "ann"), 1, n + 1, Position(n + 1), f"e{n}", event_type, at_us, at_us, data
-    )
+    event = Event(Stream("default", "lead", "ann"), 1, n + 1, Position(n + 1), f"e{n}", event_type, at_us, at_us, data)
     ALL.event_types.payload_of(event)  # decoded at the door, once
     return event
 
@@ -93,7 +91,8 @@ def _mixed() -> list[Event]:
         payloads.append((name, make()))
     chance.shuffle(payloads)
     return [
-        _event(n, name, START_US + n * 90 * MINUTE_US, msgspec.json.encode(data)) for n, (name, data) in enumerate(payloads)
+        _event(n, name, START_US + n * 90 * MINUTE_US, msgspec.json.encode(data))
+        for n, (name, data) in enumerate(payloads)
     ]
 
 

@@ -74,7 +74,8 @@ def features_page(catalogue: Catalogue) -> str:
         null = feature.null_means or "–"
         window = ", ".join(feature.windows) or "lifetime"
         example = _text(msgspec.json.encode(examples[feature.reference]).decode())
-        cells = (f"`{feature.reference}`", what, kind, _text(feature.range), null, window, f"`{example}`", reads)
+        shown = feature.reference + ("_{subject}" if feature in catalogue.subjects.features else "")
+        cells = (f"`{shown}`", what, kind, _text(feature.range), null, window, f"`{example}`", reads)
         lines.append(f"| {' | '.join(cells)} |")
     return _page("Features", lines)
 

@@ -5,10 +5,12 @@ refused, differed or was not found; 2: usage or settings; 3: the directory is in
 cannot be reached.
 """
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 import structlog
 from cyclopts import App, CycloptsError
@@ -68,6 +70,16 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+class _StandardError(io.TextIOBase):
+    """Whatever is standard error when a line is written: loggers are kept for longer than a replaced stream lives."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def _configure_logs() -> None:
     """Structured lines on standard error: readable on a terminal, JSON elsewhere."""
     renderer = (
@@ -82,7 +94,7 @@ def _configure_logs() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
     )
 
 

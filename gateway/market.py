@@ -11,7 +11,7 @@ from eventstore.event import Event, Stream
 from eventstore.store import EventStore
 from gateway.market_past import Fragment, PastReader, fragment_of
 from kernel.clock import Clock
-from projections.answer import Form, Part, each_encoded, joined, part_of
+from projections.answer import Form, Part, change_text, each_encoded, joined, part_of, time_text
 from projections.catalogue import Catalogue
 from projections.checkpoints import Checkpoints
 from projections.entity import FoldedEntity
@@ -24,10 +24,12 @@ Wake = Callable[[Sequence[Stream]], Awaitable[list[FoldedEntity | None]]]
 
 
 class Block(Part, gc=False):
-    """The market's part of an answer. ``checked_us`` is when it was last found to hold."""
+    """The market's part of an answer. ``checked_us`` is when it was last found to hold; its times as they are sent."""
 
     is_current: bool = True
     checked_us: int = 0
+    as_of: bytes = b""
+    change: bytes = b""
 
 
 class Market:
@@ -63,6 +65,11 @@ class Market:
         for block in self._blocks.values():
             block.is_current = False
         self._blocks.clear()
+
+    def current(self, key: str, form: Form, now_us: int) -> Block | None:
+        """The block of a span that was asked for before, if nothing has changed since. Does not wait."""
+        block = self._blocks.get((key, form))
+        return block if block is not None and block.holds(now_us) else None
 
     async def block(self, span: Span, form: Form) -> Block:
         """The market's part of a live answer. Does not wait while every subject that changed is awake."""
@@ -117,7 +124,15 @@ class Market:
     def _join(self, span: Span, form: Form) -> Block:
         fragments = [self._fragments[subject] for subject in span.subjects]
         part = self._part(span, form, dict(zip(span.subjects, fragments, strict=True)))
-        return Block(part.body, part.etag, part.next_change_us, part.as_of_us, part.pieces)
+        return Block(
+            part.body,
+            part.etag,
+            part.next_change_us,
+            part.as_of_us,
+            part.pieces,
+            as_of=time_text(part.as_of_us),
+            change=change_text(part.next_change_us),
+        )
 
     def _part(self, span: Span, form: Form, fragments: dict[str, Fragment]) -> Part:
         for subject, fragment in fragments.items():

@@ -30,6 +30,8 @@ def watch(service: Service) -> None:
     metrics.watch("leadwheel_snapshot_backlog", lambda: host.snapshots.backlog)
     metrics.watch("leadwheel_intake_events", lambda: service.ingest.statistics().events)
     metrics.watch("leadwheel_intake_full", lambda: service.ingest.statistics().full)
+    metrics.watch("leadwheel_market_fragments", lambda: service.markets.encoded)
+    metrics.watch("leadwheel_market_checkpoint_bytes", lambda: service.markets.past_bytes)
     metrics.watch("leadwheel_timers", lambda: host.statistics().timers)
     metrics.watch("leadwheel_timers_fired", lambda: service.ticker.statistics().fired)
     metrics.watch("leadwheel_timer_effects", lambda: service.ticker.statistics().effects)

@@ -42,11 +42,11 @@ class Dates:
 
 
 class ReadyResponse(web.StreamResponse):
-    """A 200 whose bytes are at hand."""
+    """A 200 whose bytes are at hand, the body in one piece or in several."""
 
-    def __init__(self, head: bytes, date_line: bytes, body: bytes) -> None:
+    def __init__(self, head: bytes, date_line: bytes, *body: bytes) -> None:
         super().__init__()
-        self._ready = (head, date_line, body)
+        self._ready = (head, date_line, *body)
         self._request: web.BaseRequest | None = None
 
     @property
@@ -55,7 +55,7 @@ class ReadyResponse(web.StreamResponse):
 
     @property
     def body_length(self) -> int:
-        return len(self._ready[2])
+        return sum(map(len, self._ready[2:]))
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Nothing to prepare; aiohttp calls it before ``write_eof``."""

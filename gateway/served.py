@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from gateway.asks import Ask
 from gateway.feature_services import FeatureService
 from gateway.market import Block
+from gateway.seam import Seam
 from projections.answer import Answer, Format, Part, encode_answer, own_part, span_answer
 from projections.entity import FoldedEntity
 
@@ -17,6 +18,7 @@ class ServedAnswer(Answer, gc=False):
     """An answer with the headers it was sent with, good for one version of the lead.
 
     ``own`` and ``market`` are what it was joined from, ``service`` what it was asked by; None where it was not.
+    ``seam`` lets another block of the market take the place of this one.
     """
 
     version: int = -1
@@ -25,6 +27,7 @@ class ServedAnswer(Answer, gc=False):
     own: Part | None = None
     market: Block | None = None
     service: FeatureService | None = None
+    seam: Seam | None = None
 
     def holds(self, now_us: int) -> bool:
         """Whether neither time, nor the market, nor the service it was asked by has changed it."""

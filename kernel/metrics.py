@@ -53,6 +53,8 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_snapshot_backlog", "gauge", "Snapshots waiting to be written"),
     MetricSpec("leadwheel_intake_events", "gauge", "Events taken and not folded yet"),
     MetricSpec("leadwheel_intake_full", "counter", "Requests refused since too much was under way"),
+    MetricSpec("leadwheel_market_fragments", "counter", "Values of subjects encoded for answers, since the start"),
+    MetricSpec("leadwheel_market_checkpoint_bytes", "gauge", "States of subjects kept for reads of the past"),
     MetricSpec("leadwheel_timers", "gauge", "Deadlines in the timer wheel"),
     MetricSpec("leadwheel_timers_fired", "counter", "Deadlines worked off since the start"),
     MetricSpec("leadwheel_timer_effects", "counter", "Events that time alone caused, since the start"),

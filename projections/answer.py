@@ -50,7 +50,7 @@ def encode_answer(
     """The whole answer about one entity. The validator is over lead, catalogue, format, names and values: not over
     the times, so that it survives sleep and restart.
     """
-    catalogue, head = selection.entities.fingerprint, _head(kind, who)
+    catalogue, head = selection.entities.fingerprint, head_member(kind, who)
     names = _ENCODER.encode(selection.column_names) if format == "vector" else None
     members = _members(encode_values(selection, values, format), names)
     seal = _seal(head, f"{catalogue}{format}".encode(), members)
@@ -61,13 +61,14 @@ def own_part(entity: FoldedEntity, span: Span, form: Form) -> Part:
     """What a span takes of an entity that was read."""
     runs = [(run.start, run.stop) for run in span.runs if run.is_own]
     pieces = tuple(_encoded(span.own, entity.values(span.own), form, runs))
-    return part_of(pieces, entity.as_of_us, entity.next_change_us(span.own))
+    about = f"{entity.stream.id}\n{span.fingerprint}{span.key}{form}".encode()
+    return part_of(pieces, entity.as_of_us, entity.next_change_us(span.own), about)
 
 
-def part_of(pieces: tuple[bytes, ...], as_of_us: int, next_change_us: int | None) -> Part:
-    """A part with its seal. A single piece is not copied."""
+def part_of(pieces: tuple[bytes, ...], as_of_us: int, next_change_us: int | None, about: bytes = b"") -> Part:
+    """A part with its seal, which covers what it is ``about``, too. A single piece is not copied."""
     body = pieces[0] if len(pieces) == 1 else b",".join(pieces)
-    return Part(body, _seal(body), next_change_us, as_of_us, pieces)
+    return Part(body, _seal(about, body), next_change_us, as_of_us, pieces)
 
 
 def each_encoded(selection: Selection, values: Sequence[Any], form: Form) -> tuple[bytes, ...]:
@@ -89,14 +90,35 @@ def span_values(span: Span, own: Part, market: Part | None, form: Form) -> bytes
 def span_answer(lead: str | None, span: Span, own: Part, market: Part, format: Format) -> Answer:
     """The answer that joins both parts: true from when both are, until either changes.
 
-    Its validator is over theirs, so joining costs no look at what was encoded before.
+    Its validator is theirs together: the own one is over lead, catalogue, format and names, too.
     """
     as_of_us = max(own.as_of_us, market.as_of_us)
-    changes = [part.next_change_us for part in (own, market) if part.next_change_us is not None]
-    next_change_us, head = min(changes, default=None), _head("lead", lead)
+    next_change_us = (own if comes_first(own, market) else market).next_change_us
     members = _members(span_values(span, own, market, format), span.encoded_columns if format == "vector" else None)
-    seal = _seal(head, f"{span.fingerprint}{format}{span.key}{own.etag}{market.etag}".encode())
-    return Answer(_body(head, as_of_us, next_change_us, span.fingerprint, members), f'"{seal}"', next_change_us)
+    body = _body(head_member("lead", lead), as_of_us, next_change_us, span.fingerprint, members)
+    return Answer(body, f'"{own.etag}{market.etag}"', next_change_us)
+
+
+def comes_first(one: Part, other: Part) -> bool:
+    """Whether ``one`` changes first, or neither ever does."""
+    return other.next_change_us is None or (
+        one.next_change_us is not None and one.next_change_us <= other.next_change_us
+    )
+
+
+def time_text(at_us: int) -> bytes:
+    """A time as it stands in an answer."""
+    return b'"%b"' % format_time(at_us).encode()
+
+
+def change_text(next_change_us: int | None) -> bytes:
+    """The member that says until when an answer holds."""
+    return b',"next_change":%b' % (b"null" if next_change_us is None else time_text(next_change_us))
+
+
+def head_member(kind: str, name: str | None) -> bytes:
+    """The member that says whom an answer is about."""
+    return b"" if name is None else b'"%b":%b,' % (kind.encode(), _ENCODER.encode(name))
 
 
 def encode_values(selection: Selection, values: Sequence[Any], form: Form) -> bytes:
@@ -128,14 +150,9 @@ def _members(values: bytes, encoded_names: bytes | None) -> bytes:
     return b'"values":' + values if encoded_names is None else b'"names":%b,"values":%b' % (encoded_names, values)
 
 
-def _head(kind: str, name: str | None) -> bytes:
-    return b"" if name is None else b'"%b":%b,' % (kind.encode(), _ENCODER.encode(name))
-
-
 def _body(head: bytes, as_of_us: int, next_change_us: int | None, catalogue: str, members: bytes) -> bytes:
-    change = "null" if next_change_us is None else f'"{format_time(next_change_us)}"'
-    middle = f'"as_of":"{format_time(as_of_us)}","next_change":{change},"catalogue":"{catalogue}",'
-    return b"{%b%b%b}" % (head, middle.encode(), members)
+    times = time_text(as_of_us) + change_text(next_change_us)
+    return b'{%b"as_of":%b,"catalogue":"%b",%b}' % (head, times, catalogue.encode(), members)
 
 
 def _seal(*parts: bytes) -> str:

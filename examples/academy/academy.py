@@ -38,6 +38,7 @@ learning["minutes_median"] = webinars.median("minutes").doc("half of the webinar
 learning["days_since_webinar"] = since(webinars.last_time()).doc("whole days since the last webinar", unit="days")
 learning["momentum"] = webinars.decayed(half_life=days(10)).doc("webinars, each halving every 10 days")
 
+
 quotes = pack.view("quotes", "What the lead wants to buy")
 quotes["plan"] = requests.latest("plan").doc("plan of the latest request", null="no request yet")
 quotes["answer_hours"] = (requests.answered(answers, by="quote_id").mean_seconds() / 3600).doc(
@@ -45,6 +46,7 @@ quotes["answer_hours"] = (requests.answered(answers, by="quote_id").mean_seconds
 )
 quotes["team_share"] = ratio(team.count(), requests.count()).over(90).doc("share of requests for teams in 90 days")
 quotes.add(requests.count(), requests.max("seats"), answers.sum("price").over(30, 90))
+
 
 quotes["heat"] = when(
     requests.count().over(30) > 0,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.feed.entries import Entry, frame, reset
 from gateway.feed.ring import Ring
@@ -20,6 +20,10 @@ class Listener:
     waiting_max : entries that may wait for it. Past them it is lost: its entries are dropped, and it is told so.
     ring : of its org.
     prefix : of the ids of that org's entries.
+
+    Attributes
+    ----------
+    interrupt : breaks off a write that waits for the other side; None while none does.
     """
 
     def __init__(
@@ -28,6 +32,7 @@ class Listener:
         self.lead, self.names = lead, names
         self.is_lost = False
         self.is_closed = False
+        self.interrupt: Callable[[], None] | None = None
         self._waiting_max = waiting_max
         self._ring = ring
         self._prefix = prefix
@@ -67,6 +72,8 @@ class Listener:
         """End it without a word: it may come back and resume."""
         self.is_closed = True
         self._bell.set()
+        if self.interrupt is not None:
+            self.interrupt()
 
     async def wait(self) -> None:
         """Until there is something to write, or it has ended."""

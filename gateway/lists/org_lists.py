@@ -141,7 +141,7 @@ class OrgLists:
                 standing = await self._select(kept, question, now_us)
                 numbers, last = standing.page(limit, None)
                 list_id = "" if last is None else self._begun.add(standing)
-            rows = [row for row in kept.table.rows(numbers, question.shown) if row is not None]
+            rows = kept.table.rows(numbers, question.shown)
         return LeadPage(now_us, rows, None if last is None else (list_id, last))
 
     async def refresh(self) -> None:
@@ -171,11 +171,12 @@ class OrgLists:
     async def _select(self, kept: Kept, question: Question, now_us: int) -> Standing:
         found = None
         if question.wanted is not None:
-            found = []
-            for count, rows in enumerate(kept.table.search(question.wanted), start=1):
-                found += rows
+            chunks = []
+            for count, chunk in enumerate(kept.table.search(question.wanted), start=1):
+                chunks.append(chunk)
                 if count % _SEARCH_AT_ONCE == 0:
                     await asyncio.sleep(0)
+            found = b"".join(chunks)
             await self._refresh(kept, now_us)
         return kept.table.select(
             question.sort, is_descending=question.is_descending, conditions=question.conditions, found=found

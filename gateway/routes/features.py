@@ -14,6 +14,7 @@ from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.ready import ReadyResponse, fits, head_of
 from gateway.routing import IF_NONE_MATCH, Content, Query, Route
+from gateway.seam import seam_of
 from gateway.served import ServedAnswer, joined_answer, own_answer, renewed
 from gateway.service import Service
 from kernel.ids import format_position
@@ -42,8 +43,11 @@ async def lead_features(service: Service, request: web.Request, org: Org) -> web
     entity = service.awake(stream)
     if entity is not None and entity.answers is not None:
         answer = entity.answers.get(raw_query)
-        if answer is not None and answer.holds(now_us):
-            return _again(service, request, entity, answer, now_us)
+        if answer is not None:
+            if answer.holds(now_us):
+                return _again(service, request, entity, answer, now_us)
+            if answer.seam is not None and (ready := _rejoined(service, request, entity, answer, now_us)) is not None:
+                return ready
     ask = ask_of(org, raw_query, request, now_us)
     if not ask.is_live:
         return await _at(service, request, stream, ask, now_us)
@@ -78,6 +82,8 @@ async def _joined(
     entity.read(market.checked_us)
     kept = None if entity.answers is None else entity.answers.get(raw_query)
     answer = renewed(kept, entity, ask, market)
+    if answer.own is not None:
+        answer.seam = seam_of(stream.id, ask, answer.own, market, _address(entity, answer, LIVE))
     if kept is not None and entity.answers is not None:
         entity.answers[raw_query] = answer  # in its place, for the budget of what is kept
     elif is_known and ask.is_timeless:
@@ -115,6 +121,25 @@ def _again(
     if answer.version == entity.version and fits(request) and "If-None-Match" not in request.headers:
         return ReadyResponse(answer.head, service.dates.line(now_us), answer.body)
     return respond(request, entity, answer, LIVE)
+
+
+def _rejoined(
+    service: Service, request: web.Request, entity: FoldedEntity, answer: ServedAnswer, now_us: int
+) -> web.StreamResponse | None:
+    """An answer that only the market has changed, where the bytes of both sides are at hand.
+
+    None where more is to be done.
+    """
+    seam = answer.seam
+    if seam is None or answer.version != entity.version or not seam.own.holds(now_us):
+        return None
+    if (answer.service is not None and not answer.service.is_current) or not fits(request):
+        return None
+    block = service.markets.of(entity.stream.org).current(seam.key, seam.form, now_us)
+    if block is None or not seam.is_worth(block) or "If-None-Match" in request.headers:
+        return None
+    head, body = seam.join(block)
+    return ReadyResponse(head, service.dates.line(now_us), *body)
 
 
 def respond(request: web.Request, entity: FoldedEntity, answer: ServedAnswer, caching: str) -> web.Response:

@@ -48,7 +48,9 @@ async def start_job(service: Service, request: web.Request, org: Org) -> web.Res
             raise UnknownFeature(view)
 
     async def work(job: Job) -> dict[str, Any]:
-        return await (replay(service, job, wanted.views) if wanted.kind == "replay" else verify(service, job, wanted.sample))
+        return await (
+            replay(service, job, wanted.views) if wanted.kind == "replay" else verify(service, job, wanted.sample)
+        )
 
     job = service.jobs.start(wanted.kind, org.name, work)
     return json_response(job.document(), 202)

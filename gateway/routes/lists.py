@@ -39,7 +39,7 @@ Q = Query(
 SHOWN = Query("features", "Comma-separated references view:name to show beside the one sorted by")
 
 
-class LeadItem(msgspec.Struct, frozen=True):
+class LeadItem(msgspec.Struct, frozen=True, gc=False):
     """A lead in a list: ``values`` hold at ``as_of``."""
 
     lead: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -36,12 +37,16 @@ async def stream(service: Service, request: web.Request, org: Org) -> web.Stream
     last_id = request.headers.get("Last-Event-ID") or None
     listener, is_whole = await service.feed.listen(org.name, lead, chosen, last_id)
     response = web.StreamResponse(headers=_HEADERS)
+
+    def abort() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
     try:
         await _begin(request, response, listener, is_whole)
-        await _write(service, response, listener)
+        await _write(service, response, listener, abort)
     except (ConnectionResetError, TimeoutError):
-        if request.transport is not None:
-            request.transport.abort()  # it reads nothing: what waits for it in the kernel goes, too
+        abort()  # it reads nothing: what waits for it in the kernel goes, too
     finally:
         service.feed.leave(org.name, listener)
     return response
@@ -56,24 +61,28 @@ async def _begin(request: web.Request, response: web.StreamResponse, listener: L
     await response.write(b"retry: %d\n\n%b" % (RETRY_MS, first or listener.mark()))
 
 
-async def _write(service: Service, response: web.StreamResponse, listener: Listener) -> None:
+async def _write(service: Service, response: web.StreamResponse, listener: Listener, abort: Callable[[], None]) -> None:
     """Write until the listener ends, is lost, or takes nothing for too long."""
     settings = service.feed.settings
-    while not listener.is_closed:
+
+    async def send(chunk: bytes) -> None:
+        listener.interrupt = abort
+        async with asyncio.timeout(settings.send_timeout_s):
+            await response.write(chunk)
+        listener.interrupt = None
+
+    while not listener.has_ended:
         try:
             async with asyncio.timeout(settings.heartbeat_s):
                 await listener.wait()
             chunk = listener.take()
         except TimeoutError:
             chunk = b": alive\n" + listener.mark()
-        if listener.is_lost:
-            chunk = listener.reset("the stream was not read fast enough")
         if chunk:
-            async with asyncio.timeout(settings.send_timeout_s):
-                await response.write(chunk)
-        if listener.is_lost:
-            return
+            await send(chunk)
         await asyncio.sleep(0)  # a write to a socket that takes all does not wait: others have their turn
+    if listener.is_lost:
+        await send(listener.reset("the stream was not read fast enough"))
 
 
 def _lead(query: dict[str, str]) -> str | None:

@@ -6,7 +6,7 @@ texts, so a new text gets one between its neighbours', and comparing labels is c
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -43,11 +43,12 @@ class NumberColumn:
     def put(self, row: int, value: Any) -> None:
         self.keys[row] = np.nan if value is None else value
 
-    def value(self, row: int) -> float | int | None:
-        key = float(self.keys[row])
-        if key != key:
-            return None
-        return int(key) if self._is_whole else key
+    def values(self, rows: Sequence[int]) -> list[float | int | None]:
+        """What was put, of each of the rows."""
+        keys = self.keys[rows].tolist()
+        if self._is_whole:
+            return [None if key != key else int(key) for key in keys]
+        return [None if key != key else key for key in keys]
 
     def grow(self, capacity: int) -> None:
         self.keys = grown(self.keys, capacity)
@@ -77,8 +78,9 @@ class TextColumn:
         label = self._labels.get(value)
         self.keys[row] = self._add(value) if label is None else label
 
-    def value(self, row: int) -> str | None:
-        return self._values[row]
+    def values(self, rows: Sequence[int]) -> list[str | None]:
+        """What was put, of each of the rows."""
+        return [self._values[row] for row in rows]
 
     def grow(self, capacity: int) -> None:
         self.keys = grown(self.keys, capacity)
@@ -108,7 +110,7 @@ class TextColumn:
         labels[text] = label
         if label in (below, above) or len(texts) > 2 * len(self._values) + _UNUSED:
             self._label_anew()
-        return labels[text]
+        return self._labels[text]  # perhaps a new one
 
     def _label_anew(self) -> None:
         used = set(self._values)
@@ -128,8 +130,9 @@ class ListColumn:
     def put(self, row: int, value: list[str] | None) -> None:
         self._values[row] = value
 
-    def value(self, row: int) -> list[str] | None:
-        return self._values[row]
+    def values(self, rows: Sequence[int]) -> list[list[str] | None]:
+        """What was put, of each of the rows."""
+        return [self._values[row] for row in rows]
 
     def grow(self, capacity: int) -> None:
         self._values += [None] * (capacity - len(self._values))

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 _CHUNK = 256
+_MANY = 16
 _BETWEEN = "\n"
 
 
@@ -28,18 +29,30 @@ class Haystack:
             self._texts[row] = text
             self._joined[row // _CHUNK] = None
 
-    def find(self, wanted: str) -> Iterator[list[int]]:
-        """Rows that contain the text, ascending, a chunk at a time: about ten microseconds each."""
+    def find(self, wanted: str) -> Iterator[bytes]:
+        """For each chunk of rows, a byte for each row: 1 where it contains the text. 5 to 20 microseconds a chunk."""
         needle = folded(wanted)
+        is_dense = False  # most rows match: asking each of them is faster than finding the next
         for chunk in range(len(self._joined)):
-            joined, starts = self._joined[chunk] or self._join(chunk)
-            found = []
-            at = joined.find(needle) if needle else -1
-            while at >= 0:
-                place = bisect_right(starts, at)
-                found.append(chunk * _CHUNK + place - 1)
-                at = joined.find(needle, starts[place]) if place < len(starts) else -1
-            yield found
+            found = None if is_dense or not needle else self._places(chunk, needle)
+            if found is None and needle:
+                first = chunk * _CHUNK
+                found = bytearray([needle in text for text in self._texts[first : first + _CHUNK]])
+                is_dense = found.count(1) > _MANY
+            yield bytes(found or _CHUNK)
+
+    def _places(self, chunk: int, needle: str) -> bytearray | None:
+        """The rows of a chunk that contain it; None when they are many."""
+        joined, starts = self._joined[chunk] or self._join(chunk)
+        found = bytearray(_CHUNK)
+        at = joined.find(needle)
+        for _ in range(_MANY):
+            if at < 0:
+                return found
+            place = bisect_right(starts, at)
+            found[place - 1] = 1
+            at = joined.find(needle, starts[place]) if place < len(starts) else -1
+        return None if at >= 0 else found
 
     def _join(self, chunk: int) -> tuple[str, list[int]]:
         texts = self._texts[chunk * _CHUNK : (chunk + 1) * _CHUNK]

@@ -5,6 +5,7 @@ lead for it. Everything is derived state: the keeper puts a row whenever a lead 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Row(NamedTuple):
     name: str | None
     email: str | None
     company: str | None
-    values: list[Any]
+    values: tuple[Any, ...]
 
 
 class Table:
@@ -112,8 +113,8 @@ class Table:
         """Whether all of these features have a column."""
         return all(each in self._place for each in references)
 
-    def search(self, wanted: str) -> Iterator[list[int]]:
-        """Rows whose id, name, e-mail or company contains a text, in any case, a chunk of rows at a time."""
+    def search(self, wanted: str) -> Iterator[bytes]:
+        """Whether a lead's id, name, e-mail or company contains a text, in any case: a byte for each row, in chunks."""
         return self._haystack.find(wanted)
 
     def select(
@@ -122,17 +123,19 @@ class Table:
         *,
         is_descending: bool,
         conditions: Sequence[Condition] = (),
-        found: Sequence[int] | None = None,
+        found: bytes | None = None,
     ) -> Standing:
-        """The leads that fulfil every condition, of the rows ``found`` or of all.
+        """The leads that fulfil every condition, in the order in which they were first heard of without ``sort``.
 
-        Without ``sort`` in the order in which they were first heard of.
+        Parameters
+        ----------
+        found : the chunks of a search, joined; rows that are younger are not among the found.
         """
         mask = self._is_listed[: self._rows].copy()
         if found is not None:
-            is_found = np.zeros(self._rows, dtype=np.bool_)
-            is_found[list(found)] = True
-            mask &= is_found
+            is_found = np.frombuffer(found, dtype=np.bool_)[: self._rows]
+            mask[: len(is_found)] &= is_found
+            mask[len(is_found) :] = False
         for each in conditions:
             mask &= each.mask(self._column(each.reference), self._rows)
         rows = np.flatnonzero(mask)
@@ -142,15 +145,12 @@ class Table:
         keys: Keys = self._sortable(sort)[rows]
         return Standing(-keys if is_descending else keys, numbers)
 
-    def rows(self, numbers: Iterable[int], references: Sequence[str]) -> list[Row | None]:
-        """Leads as they are now, None for one that is gone."""
-        columns = [self._column(each) for each in references]
-        shown: list[Row | None] = []
-        for number in numbers:
-            row = self._row_of.get(number)
-            who = None if row is None else self._who[row]
-            shown.append(None if row is None or who is None else Row(*who, [column.value(row) for column in columns]))
-        return shown
+    def rows(self, numbers: Iterable[int], references: Sequence[str]) -> list[Row]:
+        """Leads as they are now, without those that are gone."""
+        rows = [row for number in numbers if (row := self._row_of.get(number)) is not None]
+        shown = [self._column(each).values(rows) for each in references]
+        values = zip(*shown, strict=True) if shown else repeat(())
+        return [Row(*who, each) for row, each in zip(rows, values, strict=False) if (who := self._who[row]) is not None]
 
     def _column(self, reference: str) -> Column:
         try:

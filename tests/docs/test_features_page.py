@@ -14,7 +14,7 @@ HEADER = ["feature", "what", "type", "range", "null means", "window", "example",
 def rows() -> dict[str, list[str]]:
     table = [line for line in PAGES["features.md"].splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
-    return {row[0].strip("` "): row for row in cells}
+    return {row[0].strip("` ").removesuffix("_{subject}"): row for row in cells}
 
 
 ROWS = rows()

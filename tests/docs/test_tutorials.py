@@ -18,7 +18,8 @@ from tests.integration.process import free_port
 TUTORIAL = ROOT / "docs" / "tutorial" / "own-pack.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = FENCE.findall(TUTORIAL.read_text(encoding="utf-8"))
-MODULE = "".join(text for kind, text in BLOCKS if kind == "python")
+#: The module that the page builds, part by part.
+MODULE = "\n\n".join(text for kind, text in BLOCKS if kind == "python")
 
 
 class Reader:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from tests.integration.service import NOW, Door, purchase, running
 from tests.oracle.features import market_features, subject_features
 from tests.property.folding import differences
 from tests.property.strategies import History, subject_histories
+from tests.unit.projections.packs import Written, importable
 
 ROWS = ("supply_demand_ratio", "avg_match_time", "utilization_rate", "tutor_count")
 EMPTY = subject_features([], 0)
@@ -150,6 +152,35 @@ async def test_a_joined_answer_is_the_same_bytes_until_the_earliest_change_of_al
     assert after["as_of"] == format_time(NOW + 100 * SECOND_US)
     assert after["values"]["market:supply_demand_ratio_algebra"] is None
     assert body["values"]["market:supply_demand_ratio_algebra"] == 0
+
+
+@pytest.mark.parametrize("query", ["?views=*", "?views=*&format=vector", "?views=rfm,market", "?views=market"])
+async def test_an_answer_whose_market_was_exchanged_is_what_a_new_one_would_be(door: Door, query: str) -> None:
+    """Whatever way the bytes were put together: the lead b is read first, so the market's part is at hand for a."""
+    await door.events(
+        purchase("a", "1"), purchase("b", "1"), asked("physics", "1", at_us=NOW - 30 * DAY_US + SECOND_US)
+    )
+    paths = {lead: f"leads/{lead}/features{query}" for lead in "ab"}
+    for path in paths.values():
+        await door.raw("GET", path)
+    for count in range(1, 4):
+        door.clock.advance(1)
+        await door.events(available("algebra", str(count), f"t{count}", at_us=door.clock.now_us()))
+        await door.raw("GET", paths["b"])
+        found = [await door.raw("GET", paths["a"]) for _ in range(3)]
+        found.append(await door.raw("GET", paths["a"], headers={"If-None-Match": '"other"'}))
+        assert len({await response.read() for response in found}) == 1
+        heads = [{k.lower(): v for k, v in response.headers.items() if k != "Date"} for response in found]
+        assert all(head == heads[0] for head in heads)
+        body = await found[0].json()
+        assert body["as_of"] == format_time(NOW + count * SECOND_US)
+        async with running(clock=VirtualClock(door.clock.now_us())) as fresh:
+            await fresh.events(purchase("a", "1"), asked("physics", "1", at_us=NOW - 30 * DAY_US + SECOND_US))
+            for n in range(1, count + 1):
+                await fresh.events(available("algebra", str(n), f"t{n}", at_us=NOW + n * SECOND_US))
+            other = await fresh.raw("GET", paths["a"])
+            assert {**await other.json(), "as_of": body["as_of"]} == body
+            assert other.headers["ETag"] == heads[0]["etag"]
 
 
 async def test_an_unknown_lead_is_404_or_a_default_with_the_market(door: Door) -> None:
@@ -329,3 +360,53 @@ async def test_what_was_known_at_a_time_is_what_was_said_then(door: Door) -> Non
             },
         )
         assert batch["results"][0]["values"] == values
+
+
+OWN_PACK = """
+from typing import Literal
+
+from eventstore.fields import Text
+from projections.language import *
+
+pack = Pack("{name}", "Leagues")
+
+
+@pack.event(about="subject")
+class {camel}Graded(Payload, frozen=True):
+    grade: Literal["a", "b"]
+    note: Text | None = None
+
+
+view = pack.view("{name}", "Leagues", about="subject")
+view["grade"] = events({camel}Graded).latest("grade").doc("latest grade", null="none", vocabulary=("a", "b"))
+view["note"] = events({camel}Graded).latest("note").doc("latest note", null="none")
+"""
+
+
+async def test_a_pack_of_ones_own_may_describe_subjects_in_words(tmp_path: Path) -> None:
+    with importable(tmp_path):
+        pack = Written(tmp_path, "", head=OWN_PACK)
+        org = OrgSettings(packs=("commerce", pack.name), subjects=("algebra", "physics"))
+        async with running(ServiceSettings(org={"default": org})) as door:
+            graded = {"subject": "physics", "type": f"{pack.name}_graded", "data": {"grade": "b", "note": "well"}}
+            await door.events(purchase("a", "1", 10), graded)
+            values = await door.values("a", "?views=*")
+            own = {name: value for name, value in values.items() if name.startswith(pack.name)}
+            assert own == {
+                f"{pack.name}:grade_algebra": None,
+                f"{pack.name}:grade_physics": "b",
+                f"{pack.name}:note_algebra": None,
+                f"{pack.name}:note_physics": "well",
+            }
+            grades = [f"{pack.name}:grade_{subject}={word}" for subject in org.subjects for word in ("a", "b", "other")]
+            for _ in range(2):
+                await door.events({**graded, "data": {"grade": "b"}})
+                for query in (f"?views=rfm,{pack.name}", f"?features=rfm:recency_days,{pack.name}:note_physics"):
+                    for _ in range(2):
+                        _, vector = await door.get(f"leads/a/features{query}&format=vector")
+                        assert len(vector["names"]) == len(vector["values"])
+                        assert [name for name in vector["names"] if name.startswith(pack.name)] in (grades, [])
+                _, vector = await door.get(f"leads/a/features?views={pack.name}&format=vector")
+                assert dict(zip(vector["names"], vector["values"], strict=True)) == dict.fromkeys(grades, 0) | {
+                    f"{pack.name}:grade_physics=b": 1
+                }

@@ -111,14 +111,18 @@ async def test_the_mark_at_the_beginning_can_be_resumed_from(door: Door) -> None
 @pytest.mark.parametrize("last_id", ["", "x", "00000000000000-000000000000", "-", "0-zzzzzzzzzzzz"])
 async def test_an_id_of_no_entry_is_answered_by_one_reset(door: Door, last_id: str) -> None:
     async with listening(door, last_id=last_id) as ear:
-        await ear.opened()
-        await door.events(purchase("a", "p1"))
-        first = await ear.next()
         if last_id:
-            assert first.kind == "reset"
-            assert first.data["reason"]
-            first = await ear.next()
-        assert first.kind == "features"
+            told = await ear.next()
+            assert told.kind == "reset"
+            assert told.data["reason"]
+        else:
+            await ear.opened()
+        await door.events(purchase("a", "p1"))
+        assert (await ear.next()).kind == "features"
+    async with listening(door, last_id=ear.last_id) as again:
+        await again.opened()
+        await door.events(purchase("a", "p2"))
+        assert (await again.next()).data["cause"]["id"] == "p2"
 
 
 async def test_after_ten_minutes_without_a_listener_nothing_is_kept(door: Door) -> None:
@@ -164,14 +168,13 @@ async def test_more_changes_than_are_kept_are_a_reset() -> None:
 async def test_who_does_not_read_is_reset_and_dropped() -> None:
     async with running(settings(waiting_max=50, send_timeout_s=5)) as door:
         with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
             sock.setblocking(False)
             loop = asyncio.get_running_loop()
             server = door.client.server
             await loop.sock_connect(sock, (server.host, server.port))
             await loop.sock_sendall(sock, b"GET /v1/orgs/default/stream HTTP/1.1\r\nHost: x\r\n\r\n")
-            while not door.service.feed.statistics().listeners:
-                await asyncio.sleep(0)
+            assert await loop.sock_recv(sock, 12) == b"HTTP/1.1 200"
             posted = 0
             while not door.service.feed.statistics().resets:
                 await door.events(*(purchase(f"lead-{posted + n}", "p", 1) for n in range(200)))
@@ -184,6 +187,24 @@ async def test_who_does_not_read_is_reset_and_dropped() -> None:
                     assert part
                     received = received[-100:] + part
         assert door.service.feed.statistics().resets == 1
+
+
+async def test_a_stop_does_not_wait_for_who_does_not_read() -> None:
+    async with running(settings(waiting_max=50)) as door:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            server = door.client.server
+            await loop.sock_connect(sock, (server.host, server.port))
+            await loop.sock_sendall(sock, b"GET /v1/orgs/default/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await loop.sock_recv(sock, 12) == b"HTTP/1.1 200"
+            posted = 0
+            while not door.service.feed.statistics().resets:
+                await door.events(*(purchase(f"lead-{posted + n}", "p", 1) for n in range(200)))
+                posted += 200
+            began_s = loop.time()
+            await door.client.server.close()
+            assert loop.time() - began_s < 1
 
 
 async def test_a_listener_that_keeps_up_is_never_reset() -> None:

@@ -1,7 +1,7 @@
 """A small service without HTTP: log, actors, lists and feed on a virtual clock, for laws over random lives of leads."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hypothesis import strategies as st
 
@@ -91,6 +91,13 @@ class Life:
             await self.following.work()
             if not self.following.bell.is_set():
                 return
+
+    async def read(self) -> None:
+        """Read every lead, as somebody might at any time: what waited for its time is folded by that, and put to sleep."""
+        for lead in LEADS:
+            entity = await self.host.entity(Stream("default", "lead", lead))
+            if entity is not None:
+                cast("FoldedEntity", entity).read(self.clock.now_us())
 
     async def log(self, lead: str) -> list[Event]:
         return await self.store.read(Stream("default", "lead", lead))

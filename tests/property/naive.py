@@ -183,7 +183,9 @@ def unanswered(world: World) -> int:
 
 def favourite(world: World) -> str | None:
     recent = world.given("tag")[-3:]
-    return max(recent, key=lambda tag: (recent.count(tag), max(i for i, t in enumerate(recent) if t == tag)), default=None)
+    return max(
+        recent, key=lambda tag: (recent.count(tag), max(i for i, t in enumerate(recent) if t == tag)), default=None
+    )
 
 
 def favourite_share(world: World) -> float | None:

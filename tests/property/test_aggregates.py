@@ -23,9 +23,7 @@ EXAMPLES = settings(max_examples=120, deadline=None)
 FEW = settings(max_examples=60, deadline=None)
 
 ZONES = ("UTC", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu")
-CATALOGUES = {
-    zone: Catalogue("default", OrgSettings(timezone=zone, packs=("tests.property.probe",))) for zone in ZONES
-}
+CATALOGUES = {zone: Catalogue("default", OrgSettings(timezone=zone, packs=("tests.property.probe",))) for zone in ZONES}
 #: An ordinary instant, midnights of some zones, and around clock changes.
 TAUS = tuple(
     parse_rfc3339(text)
@@ -39,7 +37,7 @@ TAUS = tuple(
         "2024-10-05T15:15:00Z",
     )
 )
-EDGES_US = tuple(w.us for w in probe.WINDOWS) + (DAY_US, 2 * DAY_US, probe.GAP.us, HOUR_US, 7 * DAY_US, 0)
+EDGES_US = (*(w.us for w in probe.WINDOWS), DAY_US, 2 * DAY_US, probe.GAP.us, HOUR_US, 7 * DAY_US, 0)
 
 
 def ages() -> SearchStrategy[int]:

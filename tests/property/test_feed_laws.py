@@ -12,13 +12,14 @@ from tests.property.folding import catalogue_of
 from tests.property.living import LEADS, Life, Plan, plans
 from tests.property.strategies import org_settings
 
+READ, FOLLOW = 1, 2  # what is done after a step
 Values = dict[str, dict[str, Any]]
 
 
-async def live(life: Life, plan: Plan, follows: list[bool], start: int, alone: tuple[str, ...]) -> Values:
+async def live(life: Life, plan: Plan, follows: list[int], start: int, alone: tuple[str, ...]) -> Values:
     """Go through the plan, listening from a step on; what was true of every lead then."""
     begin: Values = {}
-    for place, ((lead, step), is_following) in enumerate(zip(plan.steps, follows, strict=True)):
+    for place, ((lead, step), follow) in enumerate(zip(plan.steps, follows, strict=True)):
         if place == start:
             begin = {each: await life.truth(each) for each in alone or LEADS}
             for each in alone:
@@ -30,7 +31,9 @@ async def live(life: Life, plan: Plan, follows: list[bool], start: int, alone: t
             life.clock.advance(step)
         else:
             await life.post(lead, step)
-        if is_following:
+        if follow & READ:
+            await life.read()
+        if follow & FOLLOW:
             await life.follow()
     await life.follow()
     return begin
@@ -68,7 +71,7 @@ async def check_time(life: Life, lead: str, change: Change) -> None:
 def test_changes_replayed_over_the_beginning_give_the_end(
     plan: Plan, org: Settings, max_awake: int, leads_max: int, alone: tuple[str, ...], data: st.DataObject
 ) -> None:
-    follows = data.draw(st.lists(st.booleans(), min_size=len(plan.steps), max_size=len(plan.steps)))
+    follows = data.draw(st.lists(st.integers(0, READ | FOLLOW), min_size=len(plan.steps), max_size=len(plan.steps)))
     start = data.draw(st.integers(0, len(plan.steps) - 1))
 
     async def run() -> None:

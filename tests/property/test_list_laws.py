@@ -13,6 +13,7 @@ from tests.property.folding import catalogue_of
 from tests.property.living import LEADS, Life, Plan, plans
 from tests.property.strategies import org_settings
 
+READ, ASK = 1, 2  # what is done after a step
 SORTS = (
     "rfm:recency_days",
     "rfm:monetary_total",
@@ -33,7 +34,7 @@ async def whole(life: Life, question: Question, limit: int) -> list[tuple[str, l
     page = await life.lists.page(question, limit, None)
     while True:
         assert len(page.rows) <= limit
-        rows += [(row.lead, row.values) for row in page.rows]
+        rows += [(row.lead, list(row.values)) for row in page.rows]
         if page.last is None:
             return rows
         page = await life.lists.page(question, limit, page.last)
@@ -68,7 +69,7 @@ def _fulfils(question: Question, values: list[Any]) -> bool:
 def test_a_list_is_the_leads_values_of_now_sorted(
     plan: Plan, org: Settings, max_awake: int, data: st.DataObject
 ) -> None:
-    asks = data.draw(st.lists(st.booleans(), min_size=len(plan.steps), max_size=len(plan.steps)))
+    asks = data.draw(st.lists(st.integers(0, READ | ASK), min_size=len(plan.steps), max_size=len(plan.steps)))
 
     def question() -> Question:
         sort = data.draw(st.none() | st.sampled_from(SORTS))
@@ -82,12 +83,14 @@ def test_a_list_is_the_leads_values_of_now_sorted(
 
     async def run() -> None:
         life = Life(catalogue_of(org), plan.start_us, max_awake=max_awake, leads_max=1)
-        for (lead, step), is_asking in zip(plan.steps, asks, strict=True):
+        for (lead, step), ask in zip(plan.steps, asks, strict=True):
             if isinstance(step, float):
                 life.clock.advance(step)
             else:
                 await life.post(lead, step)
-            if is_asking:
+            if ask & READ:
+                await life.read()
+            if ask & ASK:
                 asked = question()
                 assert await whole(life, asked, data.draw(st.integers(1, 3))) == await expected(life, asked)
         asked = question()

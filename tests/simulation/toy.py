@@ -20,8 +20,8 @@ from eventstore.types import EventType, EventTypes, Payload
 from kernel.clock import VirtualClock
 from kernel.errors import SnapshotSchemaMismatch
 from kernel.ids import Position
-from kernel.times import SECOND_US
 from kernel.steps import Steps
+from kernel.times import SECOND_US
 
 
 class Note(Payload, frozen=True, gc=False):
