@@ -2,7 +2,8 @@
 
 Reads go round a thousand leads, over 32 connections kept alive: their own views, and all views, into which the market is
 joined. The events come in batches of 250, spread over the 20 subjects, each acknowledged when durable and folded;
-their whole cost is counted against the reads.
+their whole cost is counted against the reads. So the ratio falls with the rate of reads: it is the server's where its
+``core_share`` is near 1, and the machine's where it is not.
 """
 
 import itertools

@@ -24,12 +24,17 @@ Wake = Callable[[Sequence[Stream]], Awaitable[list[FoldedEntity | None]]]
 
 
 class Block(Part, gc=False):
-    """The market's part of an answer. ``checked_us`` is when it was last found to hold; its times as they are sent."""
+    """The market's part of an answer, with what is sent of it as bytes: seal, times, and ``tail``, the end of an answer.
+
+    ``checked_us`` is when it was last found to hold.
+    """
 
     is_current: bool = True
     checked_us: int = 0
+    seal: bytes = b""
     as_of: bytes = b""
     change: bytes = b""
+    tail: bytes = b""
 
 
 class Market:
@@ -130,6 +135,8 @@ class Market:
             part.next_change_us,
             part.as_of_us,
             part.pieces,
+            seal=part.etag.encode(),
+            tail=b",%b%b}" % (part.body, b"}" if form == "map" else b"]"),
             as_of=time_text(part.as_of_us),
             change=change_text(part.next_change_us),
         )

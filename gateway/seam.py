@@ -8,7 +8,7 @@ import msgspec
 from multidict import CIMultiDict
 
 from gateway.asks import Ask
-from gateway.market import Block
+from gateway.market import Block, Market
 from gateway.ready import head_of
 from projections.answer import Form, Part, change_text, comes_first, head_member, time_text
 
@@ -21,21 +21,29 @@ class Seam(msgspec.Struct, gc=False):
     ``block`` is the one that it was joined with last, ``joins`` how often.
     """
 
+    market: Market
     key: str
     form: Form
     own: Part
-    head: bytes  # with places for length and validator
+    head: bytes  # with places for the length and for the block's seal
     opening: bytes
     as_of: bytes
     change: bytes
     values: bytes  # all that stands before the first value
-    closing: bytes
+    size_bytes: int  # of all these but the head and the change
     block: Block | None = None
     joins: int = 0
 
-    def is_worth(self, block: Block) -> bool:
-        """Whether joining is still cheaper than keeping the answer whole, which costs as much as some joins."""
-        return block is not self.block or self.joins < MAX_JOINS
+    def current(self, now_us: int) -> Block | None:
+        """The block to join with now, if it is at hand, and joining is all there is to do.
+
+        It is not while a block is made, and where keeping the answer whole is cheaper than many joins.
+        """
+        change_us = self.own.next_change_us
+        if change_us is not None and now_us >= change_us:
+            return None
+        block = self.market.current(self.key, self.form, now_us)
+        return None if block is self.block and self.joins >= MAX_JOINS else block
 
     def join(self, block: Block) -> tuple[bytes, tuple[bytes, ...]]:
         """Head and body of the answer, the body in pieces."""
@@ -43,28 +51,30 @@ class Seam(msgspec.Struct, gc=False):
         self.block, own = block, self.own
         as_of = self.as_of if own.as_of_us >= block.as_of_us else block.as_of
         change = self.change if comes_first(own, block) else block.change
-        body = (self.opening, as_of, change, self.values, own.body, b",", block.body, self.closing)
-        head = self.head % (sum(map(len, body)), b'"%b%b"' % (own.etag.encode(), block.etag.encode()))
-        return head, body
+        head = self.head % (self.size_bytes + len(change) + len(block.tail), block.seal)
+        return head, (self.opening, as_of, change, self.values, own.body, block.tail)
 
 
-def seam_of(lead: str, ask: Ask, own: Part, block: Block, headers: CIMultiDict[str]) -> Seam | None:
+def seam_of(market: Market, lead: str, ask: Ask, own: Part, block: Block, headers: CIMultiDict[str]) -> Seam | None:
     """The seam of an answer, given the headers it has; None where the sides alternate, or one has nothing to show."""
     span = ask.span
     if [run.is_own for run in span.runs] != [True, False] or not own.body or not block.body:
         return None
     places = CIMultiDict(headers)
-    places["Content-Length"], places["ETag"] = "%d", "%b"
+    places["Content-Length"], places["ETag"] = "%d", f'"{own.etag}%b"'
     names = b'"names":%b,' % span.encoded_columns if ask.format == "vector" else b""
-    opening, closing = (b"{", b"}}") if ask.format == "map" else (b"[", b"]}")
+    bracket = b"{" if ask.format == "map" else b"["
+    opening, as_of = b'{%b"as_of":' % head_member("lead", lead), time_text(own.as_of_us)
+    values = b',"catalogue":"%b",%b"values":%b' % (span.fingerprint.encode(), names, bracket)
     return Seam(
+        market=market,
         key=span.key,
         form=ask.format,
         own=own,
         head=head_of(places),
-        opening=b'{%b"as_of":' % head_member("lead", lead),
-        as_of=time_text(own.as_of_us),
+        opening=opening,
+        as_of=as_of,
         change=change_text(own.next_change_us),
-        values=b',"catalogue":"%b",%b"values":%b' % (span.fingerprint.encode(), names, opening),
-        closing=closing,
+        values=values,
+        size_bytes=len(opening) + len(as_of) + len(values) + len(own.body),
     )

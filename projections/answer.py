@@ -73,6 +73,8 @@ def part_of(pieces: tuple[bytes, ...], as_of_us: int, next_change_us: int | None
 
 def each_encoded(selection: Selection, values: Sequence[Any], form: Form) -> tuple[bytes, ...]:
     """Every feature alone, to be put together in any order by ``joined``."""
+    if form == "map":
+        return tuple(map(bytes.__add__, selection.encoded_names, map(_ENCODER.encode, values)))
     return tuple(_encoded(selection, values, form, [(index, index + 1) for index in range(len(values))]))
 
 

@@ -7,6 +7,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from projections.catalogue import Feature
     from projections.listing import Listing
@@ -37,6 +39,11 @@ class Selection:
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         return tuple(name for name, _, _ in self.columns)
+
+    @cached_property
+    def encoded_names(self) -> tuple[bytes, ...]:
+        """What stands before each value in a JSON object."""
+        return tuple(msgspec.json.encode(name) + b":" for name in self.names)
 
     @cached_property
     def column_starts(self) -> tuple[int, ...]:

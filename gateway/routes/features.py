@@ -72,23 +72,25 @@ async def _joined(
     service: Service, request: web.Request, stream: Stream, ask: Ask, raw_query: str
 ) -> web.StreamResponse:
     """A live answer with the market's part in it."""
+    market = service.markets.of(stream.org)
     entity = service.awake(stream) or await service.read(stream)
     if entity is None or not entity.has_outside_event:
-        entity, is_known = _without_events(service, stream, ask), False
-        market = await service.markets.of(stream.org).block(ask.span, ask.format)
-    else:
-        market = await service.markets.of(stream.org).block(ask.span, ask.format)
-        entity, is_known = service.awake(stream) or entity, True  # it may have been replaced meanwhile
-    entity.read(market.checked_us)
+        entity = _without_events(service, stream, ask)
+        block = await market.block(ask.span, ask.format)
+        entity.read(block.checked_us)
+        return respond(request, entity, renewed(None, entity, ask, block), LIVE)
+    block = await market.block(ask.span, ask.format)
+    entity = service.awake(stream) or entity  # it may have been replaced meanwhile
+    entity.read(block.checked_us)
     kept = None if entity.answers is None else entity.answers.get(raw_query)
-    answer = renewed(kept, entity, ask, market)
+    answer = renewed(kept, entity, ask, block)
     if answer.own is not None:
-        answer.seam = seam_of(stream.id, ask, answer.own, market, _address(entity, answer, LIVE))
+        answer.seam = seam_of(market, stream.id, ask, answer.own, block, _address(entity, answer, LIVE))
     if kept is not None and entity.answers is not None:
         entity.answers[raw_query] = answer  # in its place, for the budget of what is kept
-    elif is_known and ask.is_timeless:
+    elif ask.is_timeless:
         service.answers.keep(entity, raw_query, answer)
-    return _again(service, request, entity, answer, market.checked_us)
+    return _again(service, request, entity, answer, block.checked_us)
 
 
 async def _at(service: Service, request: web.Request, stream: Stream, ask: Ask, now_us: int) -> web.Response:
@@ -131,12 +133,11 @@ def _rejoined(
     None where more is to be done.
     """
     seam = answer.seam
-    if seam is None or answer.version != entity.version or not seam.own.holds(now_us):
+    if seam is None or answer.version != entity.version or (block := seam.current(now_us)) is None:
         return None
     if (answer.service is not None and not answer.service.is_current) or not fits(request):
         return None
-    block = service.markets.of(entity.stream.org).current(seam.key, seam.form, now_us)
-    if block is None or not seam.is_worth(block) or "If-None-Match" in request.headers:
+    if "If-None-Match" in request.headers:
         return None
     head, body = seam.join(block)
     return ReadyResponse(head, service.dates.line(now_us), *body)
