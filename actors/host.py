@@ -79,6 +79,7 @@ class ActorHost:
         )
         self._taps: tuple[Tap, ...] = ()
         self._since_swap: Ledger | None = None
+        self._appends: dict[int, Position] = {}
         self._doubts: set[int] = set()
         self._high = Position(0)
         self._snapshots_at_us = clock.monotonic_us()
@@ -168,11 +169,19 @@ class ActorHost:
 
     def begin_append(self) -> int:
         """Say that events are about to be appended. No claim of what is applied passes them until ``end_append``."""
-        return self._ledger.begin(self._high)
+        token = self._ledger.begin(self._high)
+        self._appends[token] = self._high
+        return token
 
     def end_append(self, token: int) -> None:
         """The events of the append are delivered, or nothing was stored."""
         self._ledger.end(token)
+        self._appends.pop(token, None)
+
+    @property
+    def delivered_position(self) -> Position:
+        """Every event up to it was delivered; one after it may be on its way."""
+        return Position(min(self._high, *self._appends.values())) if self._appends else self._high
 
     def doubt(self, token: int) -> None:
         """Nobody knows what of the append was stored or delivered: ``keep`` looks it up in the log."""
@@ -381,7 +390,7 @@ class ActorHost:
             except EventStoreError:
                 return  # later
             self._doubts.discard(token)
-            self._ledger.end(token)
+            self.end_append(token)
 
     async def _bring_back(self) -> None:
         """Wake streams that are neither in memory nor in a snapshot whole: a read failed under their actor.

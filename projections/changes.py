@@ -64,6 +64,7 @@ class Shadow:
 
     def take(self, event: Event) -> list[Change] | None:
         """Fold the next event, at the instant to which the copy was advanced. None: it has to be folded anew."""
+        self._entity.number = event.number  # a lead has one from its first event on
         if not self._entity.fold(event):
             return None
         self._entity.read(self.at_us)

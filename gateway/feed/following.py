@@ -19,6 +19,7 @@ from eventstore.event import Event, Stream
 from eventstore.store import EventStore
 from kernel.clock import Clock
 from kernel.errors import SnapshotError
+from kernel.ids import Position
 from kernel.times import MAX_US, SECOND_US
 from projections.catalogue import Catalogue
 from projections.changes import Change, Shadow
@@ -58,11 +59,12 @@ class Following:
         self._publish = publish
         self._leads_max = leads_max
         self._tick_us = round(tick_s * SECOND_US)
-        self._leads: dict[str, int] = {}  # followed one by one: since when
+        self._leads: dict[str, tuple[int, Position]] = {}  # followed one by one: since when, after what
         self._numbers: dict[str, int] = {}  # of those, once they are known
-        self._all_since_us: int | None = None
+        self._all_since: tuple[int, Position] | None = None
         self._surveyed = 0  # numbers up to this one have been
         self._shadows: OrderedDict[Stream, Shadow] = OrderedDict()
+        self._dropped: dict[Stream, tuple[int, int]] = {}  # number and version of those that had to give way
         self._queue: dict[Stream, list[Event]] = {}
         self._queued = 0
         self._wheel = self._new_wheel()
@@ -81,8 +83,8 @@ class Following:
     def follow(self, lead: str) -> None:
         """Follow one lead from now on."""
         if lead not in self._leads:
-            self._leads[lead] = self._clock.now_us()
-            if self._all_since_us is None:
+            self._leads[lead] = self._now()
+            if self._all_since is None:
                 self._begun[lead] = asyncio.Event()
                 self.bell.set()
 
@@ -92,23 +94,25 @@ class Following:
         number = self._numbers.pop(lead, 0)
         if begun := self._begun.pop(lead, None):
             begun.set()
-        if self._all_since_us is None:
+        if self._all_since is None:
             stream = Stream(self._catalogue.org, "lead", lead)
             self._shadows.pop(stream, None)
+            self._dropped.pop(stream, None)
             self._queued -= len(self._queue.pop(stream, ()))
             self._wheel.cancel(number, _CHANGE)
 
     def follow_all(self) -> None:
         """Follow every lead from now on."""
-        if self._all_since_us is None:
-            self._all_since_us = self._clock.now_us()
+        if self._all_since is None:
+            self._all_since = self._now()
             self._surveyed, self.is_surveying = 0, True
             self.bell.set()
 
     def leave_all(self) -> None:
         """Follow only those that are followed one by one; the others' shadows and timers go."""
-        self._all_since_us, self.is_surveying = None, False
+        self._all_since, self.is_surveying = None, False
         self._shadows = OrderedDict((s, shadow) for s, shadow in self._shadows.items() if s.id in self._leads)
+        self._dropped = {s: version for s, version in self._dropped.items() if s.id in self._leads}
         self._queue = {s: events for s, events in self._queue.items() if s.id in self._leads}
         self._queued = sum(map(len, self._queue.values()))
         old, self._wheel = self._wheel, self._new_wheel()
@@ -128,7 +132,7 @@ class Following:
         """Note events of this org, in the order of their delivery. Never waits."""
         for event in events:
             stream = event.stream
-            if stream.kind == "lead" and (self._all_since_us is not None or stream.id in self._leads):
+            if stream.kind == "lead" and (self._all_since is not None or stream.id in self._leads):
                 self._queue.setdefault(stream, []).append(event)
                 self._queued += 1
         if self._queued > _QUEUE_MAX:
@@ -223,43 +227,47 @@ class Following:
     # Shadows.
 
     async def _shadow(self, stream: Stream, event: Event | None = None, due_us: int | None = None) -> Shadow:
-        """The lead as it was followed last: before an event, or before it was due."""
+        """The lead as it was followed last: before an event that waits, or before it was due."""
         shadow = self._shadows.get(stream)
         if shadow is None:
-            number, version = await self._before(stream, event)
+            known = self._dropped.get(stream)
+            number, version = known or await self._version(stream)
             if due_us is None:
                 due_us = self._wheel.due_us(number, _CHANGE)
-            at_us = self._since_us(stream)
+            at_us, up_to = self._since(stream)
             if due_us is not None:  # it changed at no instant before this one
                 at_us = due_us - 1 if event is None else min(due_us - 1, event.recorded_us)
-            shadow = Shadow(await self._entity(stream, number, version, at_us), at_us)
-            self._shadows[stream] = shadow
+            # One that was never followed may have events already that are to be told: delivered later, or not yet.
+            entity = await self._entity(stream, number, version, at_us, None if known else up_to)
+            self._dropped.pop(stream, None)
+            shadow = self._shadows[stream] = Shadow(entity, at_us)
         self._shadows.move_to_end(stream)
         return shadow
 
-    async def _before(self, stream: Stream, event: Event | None) -> tuple[int, int]:
-        """The number of a lead, and the version it had before an event, or before what waits."""
-        if event is None and stream in self._queue:
-            event = min(self._queue[stream], key=lambda each: each.version)
-        if event is not None:
-            return event.number, event.version - 1
+    async def _version(self, stream: Stream) -> tuple[int, int]:
+        """The number of a lead, and its version without what waits."""
+        if stream in self._queue:
+            first = min(self._queue[stream], key=lambda each: each.version)
+            return first.number, first.version - 1
         (info,) = await self._store.info([stream])
-        if stream in self._queue:  # came while it was looked up
-            return await self._before(stream, None)
         return (0, 0) if info is None else (info.number, info.version)
 
-    async def _entity(self, stream: Stream, number: int, version: int, at_us: int) -> FoldedEntity:
-        """A lead's state at a version, as of an instant: from the snapshot if it is not newer, else from the log."""
+    async def _entity(
+        self, stream: Stream, number: int, version: int, at_us: int, up_to: Position | None
+    ) -> FoldedEntity:
+        """A lead's state as of an instant, at a version, or at an earlier one that ends at a position.
+
+        From the snapshot if that is not newer, else from the log.
+        """
         entity = self._saved(stream, number, version)
         # A snapshot may hold events whose time had not come at the instant: then it is of no use.
-        if entity is not None and entity.folded_us <= at_us:
-            if entity.version == version:
-                return entity
-            tail = await self._store.read(stream, after_version=entity.version, limit=version - entity.version)
-            if all(entity.fold(event) for event in tail):
+        if entity is not None and entity.folded_us <= at_us and (up_to is None or entity.position <= up_to):
+            rest = version - entity.version
+            tail = await self._store.read(stream, after_version=entity.version, limit=rest) if rest else []
+            if all(entity.fold(event) for event in _until(tail, up_to)):
                 return entity
         log = await self._store.read(stream, limit=version) if version else []
-        return refolded(stream, number, self._catalogue, log, until_us=at_us)
+        return refolded(stream, number, self._catalogue, _until(log, up_to), until_us=at_us)
 
     def _saved(self, stream: Stream, number: int, version: int) -> FoldedEntity | None:
         try:
@@ -281,7 +289,8 @@ class Following:
             # One that never changes has a timer, too: it says that it was followed until now.
             self._wheel.schedule(number, _CHANGE, MAX_US if next_us is None else next_us)
         while len(self._shadows) > self._leads_max:
-            self._shadows.popitem(last=False)
+            dropped, old = self._shadows.popitem(last=False)
+            self._dropped[dropped] = old.number, old.version
 
     def _tell(self, stream: Stream, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -294,11 +303,15 @@ class Following:
         self._begun.clear()
 
     def _is_followed(self, stream: Stream) -> bool:
-        return self._all_since_us is not None or stream.id in self._leads
+        return self._all_since is not None or stream.id in self._leads
 
-    def _since_us(self, stream: Stream) -> int:
-        times = [each for each in (self._leads.get(stream.id), self._all_since_us) if each is not None]
-        return min(times, default=self._clock.now_us())
+    def _since(self, stream: Stream) -> tuple[int, Position]:
+        """Since when a lead is followed, and the position after which its events are told."""
+        begins = [each for each in (self._leads.get(stream.id), self._all_since) if each is not None]
+        return min(begins, default=self._now())
+
+    def _now(self) -> tuple[int, Position]:
+        return self._clock.now_us(), self._host.delivered_position
 
     def _new_wheel(self) -> TimerWheel:
         return TimerWheel(start_us=self._clock.now_us(), tick_us=self._tick_us)
@@ -307,3 +320,7 @@ class Following:
 def _with_it(event: Event, events: Iterable[Event]) -> Event:
     """The last event that was recorded together with another: one fold anew does for all of them."""
     return [each for each in events if each.recorded_us == event.recorded_us][-1]
+
+
+def _until(events: Sequence[Event], up_to: Position | None) -> Sequence[Event]:
+    return events if up_to is None else [event for event in events if event.position <= up_to]

@@ -66,9 +66,26 @@ PARAMETERS = [
     "step",
     "all",
     "max_chars",
+    "sort",
+    "filter",
+    "q",
+    "lead",
     "x",
 ]
-VALUES = ["rfm", "rfm:recency_days", "2017-01-01T00:00:00Z", "0", "-1e17", "1e999", "vector", "default", "true", "1000"]
+VALUES = [
+    "-rfm:recency_days",
+    "rfm:recency_days>=1",
+    "rfm",
+    "rfm:recency_days",
+    "2017-01-01T00:00:00Z",
+    "0",
+    "-1e17",
+    "1e999",
+    "vector",
+    "default",
+    "true",
+    "1000",
+]
 queries = st.lists(st.tuples(st.sampled_from(PARAMETERS), st.sampled_from(VALUES) | st.text(max_size=8)), max_size=3)
 
 requests = st.fixed_dictionaries(
