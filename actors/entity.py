@@ -30,6 +30,9 @@ class Entity(Protocol):
     def effects(self, now_us: int) -> list[NewEvent]:
         """The events to append because of the time. Empty when nothing is due. Appending twice is harmless."""
 
+    def written(self, events: Sequence[NewEvent]) -> None:
+        """These effects stand in the log, or other events stand there under their ids: they are over."""
+
     def is_dead(self, version: int) -> bool:
         """Whether the event of that version was left out because it made the fold raise."""
 

@@ -356,6 +356,15 @@ class ActorHost:
         """After a timer has fired: set the next one, not before ``until_us`` if the entity is still due now."""
         self._seats.postpone(stream, number, now_us=now_us, until_us=until_us)
 
+    def note_written(self, stream: Stream, events: Sequence[NewEvent]) -> None:
+        """Tell an entity that its effects stand in the log; one that sleeps names them once more when it wakes."""
+        actor = self._actors.get(stream)
+        if actor is not None and actor.entity is not None:
+            actor.entity.written(events)
+            if stream not in self._ledger:  # its snapshot, though of the same version, still has them due
+                self.snapshots.put(actor.entity.dump())
+            self._seats.arm(actor, actor.entity)
+
     def statistics(self) -> HostStatistics:
         roster = self._seats.roster
         return HostStatistics(

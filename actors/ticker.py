@@ -158,11 +158,7 @@ class Ticker:
         try:
             infos = await self._store.streams_of([timer.entity for timer in timers])
             streams = {info.number: info.stream for info in infos if info is not None}
-            entities = await self._host.entities(list(streams.values()))
-            events = [event for entity in entities if entity is not None for event in self._effects_of(entity, now_us)]
-            if events:
-                receipt = await self._ingest.record(events)
-                self._effects += len(receipt.outcomes)
+            await self._act(list(streams.values()), now_us)
         except LeadwheelError:
             self._failures += 1
             for timer in timers:
@@ -170,6 +166,23 @@ class Ticker:
             return
         for number, stream in streams.items():
             self._host.postpone(stream, number, now_us=now_us, until_us=now_us + self._retry_us)
+
+    async def fire(self, streams: Sequence[Stream]) -> None:
+        """Append what is due of these streams without waiting for their timers. Raises ``LeadwheelError``."""
+        await self._act(streams, self._clock.now_us())
+
+    async def _act(self, streams: Sequence[Stream], now_us: int) -> None:
+        entities = await self._host.entities(streams)
+        due = {
+            entity.stream: effects
+            for entity in entities
+            if entity is not None and (effects := self._effects_of(entity, now_us))
+        }
+        if due:
+            receipt = await self._ingest.record([event for effects in due.values() for event in effects])
+            self._effects += len(receipt.outcomes)
+            for stream, effects in due.items():
+                self._host.note_written(stream, effects)
 
     def _effects_of(self, entity: Entity, now_us: int) -> list[NewEvent]:
         try:

@@ -7,12 +7,14 @@ two a cancelled append has happened. Faults can be laid in its way.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from eventstore.event import Event, NewEvent, Stream, StreamInfo
 from eventstore.staging import Head, Staging
 from eventstore.store import Outcome, StoreStatistics
 from eventstore.subscription import Bell, follow
+from eventstore.system import is_system_id
 from eventstore.types import EventTypes
 from kernel.clock import Clock
 from kernel.errors import StoreClosed
@@ -41,6 +43,8 @@ class MemoryEventStore:
         self._heads: dict[Stream, Head] = {}
         self._names: list[Stream] = []
         self._by_id: dict[tuple[Stream, str], Event] = {}
+        self._system_by_id: dict[tuple[str, str], Event] = {}
+        self._system_by_type: dict[tuple[str, str], list[Event]] = {}
         self._bell = Bell()
         self._faults: deque[_Fault] = deque()
         self._commits = self._duplicates = self._refused = 0
@@ -74,6 +78,18 @@ class MemoryEventStore:
     async def read_log(self, *, after: Position = Position(0), limit: int = 1000) -> list[Event]:  # noqa: B008 - an int
         self._check_open()
         return self._log[after : after + limit]
+
+    async def find(self, org: str, event_id: str) -> Event | None:
+        self._check_open()
+        return self._system_by_id.get((org, event_id))
+
+    async def read_type(
+        self, org: str, event_type: str, *, before: Position | None = None, limit: int = 100
+    ) -> list[Event]:
+        self._check_open()
+        of_type = self._system_by_type.get((org, event_type), [])
+        older = (event for event in reversed(of_type) if before is None or event.position < before)
+        return list(islice(older, limit))
 
     def subscribe(self, *, after: Position) -> AsyncIterator[list[Event]]:
         self._check_open()
@@ -116,7 +132,7 @@ class MemoryEventStore:
             head = self._heads[stream] = Head(len(self._names), 0, False)
         return head
 
-    def find(self, stream: Stream, event_id: str) -> Event | None:
+    def stored(self, stream: Stream, event_id: str) -> Event | None:
         return self._by_id.get((stream, event_id))
 
     def _commit(self, events: Sequence[NewEvent], is_atomic: bool) -> list[Outcome]:
@@ -127,6 +143,9 @@ class MemoryEventStore:
             self._log.append(event)
             self._streams.setdefault(event.stream, []).append(event)
             self._by_id[event.stream, event.id] = event
+            if is_system_id(event.id):
+                self._system_by_id.setdefault((event.stream.org, event.id), event)
+                self._system_by_type.setdefault((event.stream.org, event.type), []).append(event)
         self._duplicates += staging.duplicates
         self._refused += staging.refused
         if staging.events:

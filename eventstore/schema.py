@@ -4,7 +4,8 @@
 ``streams.kind`` is an index into ``KINDS``, ``is_known`` says that an event from outside is in the stream.
 ``types`` numbers each (event type, payload version). ``events`` is the log: ``position`` 1, 2, 3 … without
 gaps, ``version`` likewise within its stream, both times in UTC microseconds, ``data`` the payload's JSON as
-it was sent. Two indexes are the concurrency checks: an id once per stream, a version once per stream.
+it was sent. Two indexes are the concurrency checks: an id once per stream, a version once per stream. Two more
+hold the system's own events alone, by id and by type: decisions and predictions are found by them.
 
 ``PRAGMA user_version`` is the number of migrations that the file has seen; each one runs in a transaction
 with it. A commit is whole or absent: what a torn write leaves in the write-ahead log fails its checksums and
@@ -49,6 +50,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (stream, version),
             UNIQUE (stream, id)
         ) STRICT""",
+    ),
+    (
+        "CREATE INDEX system_ids ON events (id) WHERE substr(id, 1, 1) = '~'",
+        "CREATE INDEX system_types ON events (type, position) WHERE substr(id, 1, 1) = '~'",
     ),
 )
 

@@ -186,6 +186,14 @@ class SqliteEventStore:
     async def read_log(self, *, after: Position = Position(0), limit: int = 1000) -> list[Event]:  # noqa: B008 - an int
         return await self._read(lambda rows: rows.read_log(after, limit))
 
+    async def find(self, org: str, event_id: str) -> Event | None:
+        return await self._read(lambda rows: rows.find_system(org, event_id))
+
+    async def read_type(
+        self, org: str, event_type: str, *, before: Position | None = None, limit: int = 100
+    ) -> list[Event]:
+        return await self._read(lambda rows: rows.read_type(org, event_type, before, limit))
+
     def subscribe(self, *, after: Position) -> AsyncIterator[list[Event]]:
         self._check_open()
         return follow(lambda at, limit: self.read_log(after=at, limit=limit), self._bell, after=after)

@@ -8,6 +8,7 @@ from eventstore.upcasters import Upcasters
 from kernel.ids import Position
 
 _EVENT = "position, stream, version, id, type, at_us, recorded_us, source, data"
+_SYSTEM = "events e JOIN streams s ON s.number = e.stream JOIN orgs o ON o.number = s.org WHERE substr(id, 1, 1) = '~'"
 _HEAD = "COALESCE((SELECT MAX(version) FROM events WHERE stream = s.number), 0)"
 _INFO = f"SELECT o.name, s.kind, s.name, s.number, {_HEAD}, s.is_known FROM streams s JOIN orgs o ON o.number = s.org"  # noqa: S608 - no input
 
@@ -67,6 +68,23 @@ class SqliteRows:
         sql = f"SELECT {_EVENT} FROM events WHERE stream = ? AND id = ?"  # noqa: S608
         row = self._connection.execute(sql, (number, event_id)).fetchone()
         return None if row is None else self._event(row, stream)
+
+    def find_system(self, org: str, event_id: str) -> Event | None:
+        sql = f"SELECT {_EVENT} FROM {_SYSTEM} AND id = ? AND o.name = ? ORDER BY position LIMIT 1"  # noqa: S608
+        row = self._connection.execute(sql, (event_id, org)).fetchone()
+        return None if row is None else self._event(row, self._streams_of([row[1]])[row[1]])
+
+    def read_type(self, org: str, event_type: str, before: int | None, limit: int) -> list[Event]:
+        newest = self._connection.execute("SELECT COALESCE(MAX(position), 0) FROM events").fetchone()[0]
+        found: list[_Row] = []
+        for (number,) in self._connection.execute("SELECT number FROM types WHERE name = ?", (event_type,)).fetchall():
+            sql = f"SELECT {_EVENT} FROM {_SYSTEM} AND type = ? AND position < ? AND o.name = ? ORDER BY position DESC LIMIT ?"  # noqa: S608
+            found += self._connection.execute(
+                sql, (number, newest + 1 if before is None else before, org, limit)
+            ).fetchall()
+        found.sort(reverse=True)  # a type has a number for each version of its payload
+        streams = self._streams_of({row[1] for row in found[:limit]})
+        return [self._event(row, streams[row[1]]) for row in found[:limit]]
 
     def number_of(self, stream: Stream) -> int | None:
         sql = "SELECT s.number FROM streams s JOIN orgs o ON o.number = s.org WHERE o.name = ? AND s.kind = ? AND s.name = ?"

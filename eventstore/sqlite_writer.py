@@ -138,7 +138,7 @@ class SqliteWriter:
             self._touched[stream] = head
         return head
 
-    def find(self, stream: Stream, event_id: str) -> Event | None:
+    def stored(self, stream: Stream, event_id: str) -> Event | None:
         known = self._touched.get(stream) or self.heads.get(stream)
         number = known.number if known is not None else self._rows.number_of(stream)
         return None if number is None else self._rows.find(stream, number, event_id)

@@ -34,7 +34,7 @@ class Ledger(Protocol):
     def head(self, stream: Stream) -> Head:
         """The stream's head in this batch, always the same object; a stream that does not exist is given a number."""
 
-    def find(self, stream: Stream, event_id: str) -> Event | None:
+    def stored(self, stream: Stream, event_id: str) -> Event | None:
         """The stored event of that id."""
 
 
@@ -119,7 +119,7 @@ class Staging:
 
     def _find(self, stream: Stream, event_id: str) -> Event | None:
         staged = self._by_id.get((stream, event_id))
-        return staged if staged is not None else self._ledger.find(stream, event_id)
+        return staged if staged is not None else self._ledger.stored(stream, event_id)
 
     def _unplaced(self, new: NewEvent) -> Event:
         return Event(

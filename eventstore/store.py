@@ -67,6 +67,14 @@ class EventStore(Protocol):
     async def read_log(self, *, after: Position = START, limit: int = 1000) -> list[Event]:
         """Events of all streams in log order, after a position."""
 
+    async def find(self, org: str, event_id: str) -> Event | None:
+        """A system event by its id, in whatever stream of the organisation it stands; the first one of that id."""
+
+    async def read_type(
+        self, org: str, event_type: str, *, before: Position | None = None, limit: int = 100
+    ) -> list[Event]:
+        """System events of one type in an organisation, newest first, before a position."""
+
     def subscribe(self, *, after: Position) -> AsyncIterator[list[Event]]:
         """Batches of events in log order from a position on, waiting for new ones at the end."""
 

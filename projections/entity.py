@@ -24,6 +24,7 @@ from kernel.steps import Steps, finish
 from projections.absence import AbsenceState
 from projections.aggregators.runtime import BEFORE, NEVER
 from projections.catalogue import Catalogue, Entities
+from projections.companion import Companion, CompanionKind, Companions, accompanying, is_first
 from projections.selection import Selection
 
 #: Events folded between two prunings of what no window reaches.
@@ -55,6 +56,7 @@ class _Saved(msgspec.Struct, array_like=True):
     awaited: list[str]
     absences: list[AbsenceState] | None
     old_news_us: int
+    companions: dict[str, Any] = {}
 
 
 class FoldedEntity:
@@ -66,6 +68,7 @@ class FoldedEntity:
     floor_us : no read is earlier: the greatest ``recorded_us`` folded.
     answers : encoded answers that still hold, by whatever key their reader chose; emptied by every change.
     dead : events that raised, by version.
+    companions : the further folds of the stream; None while it has none.
     """
 
     __slots__ = (
@@ -73,12 +76,14 @@ class FoldedEntity:
         "_awaited",
         "_changes",
         "_dirty",
+        "_kinds",
         "_pending",
         "_since_prune",
         "_values",
         "answers",
         "as_of_us",
         "catalogue",
+        "companions",
         "dead",
         "entities",
         "floor_us",
@@ -92,8 +97,12 @@ class FoldedEntity:
         "version",
     )
 
-    def __init__(self, stream: Stream, number: int, catalogue: Catalogue) -> None:
+    def __init__(
+        self, stream: Stream, number: int, catalogue: Catalogue, kinds: Sequence[CompanionKind] = ()
+    ) -> None:
         self.stream, self.number, self.catalogue = stream, number, catalogue
+        self.companions: Companions | None = None
+        self._kinds = kinds
         self.entities: Entities = catalogue.of_kind(stream.kind)
         self.version = 0
         self.position = Position(0)
@@ -117,11 +126,15 @@ class FoldedEntity:
         if recorded_us > self.floor_us:
             self.floor_us = recorded_us
         if event.id[0] == SYSTEM_ID_PREFIX:
+            self._accompany(event)
             return self._fold_system(event)
+        if self.companions is not None:
+            self.companions.fold(event)
         self.has_outside_event = True
         if event.type == EVENT_RETRACTED:
             return False  # whether the id it names is in the state, only the log knows
         if self._awaited is not None and event.id in self._awaited:
+            self._awaited.discard(event.id)
             return True
         if event.at_us > recorded_us:
             self._wait(event)
@@ -138,6 +151,18 @@ class FoldedEntity:
                 self.catalogue.event_types.payload_of(event)
                 absence.written(self._absence(index), event)
         return True
+
+    def _accompany(self, event: Event) -> None:
+        """Let the companions take a system event, which may be the first one for some of them."""
+        if self.companions is None and is_first(self._kinds, event):
+            self.companions = Companions(self.stream, self._kinds)
+        if self.companions is not None:
+            self.companions.start(event, self.waiting, self._awaited or ())
+            self.companions.fold(event)
+
+    def companion(self, name: str) -> Companion | None:
+        """The companion of that kind, if there is one."""
+        return None if self.companions is None else self.companions.get(name)
 
     def _absence(self, index: int) -> AbsenceState:
         """What is kept for one of the catalogue's absences; most leads need none for long."""
@@ -252,7 +277,7 @@ class FoldedEntity:
         return now_us < min(self._changes, default=NEVER)
 
     def due_us(self) -> int | None:
-        """The next instant at which an absence may be written, or at which an event that waits may bring one."""
+        """The next instant at which an absence may be written, an event that waits may bring one, or a companion acts."""
         due = [
             at
             for absence, state in zip(self.catalogue.absences, self._absences or (), strict=False)
@@ -260,17 +285,25 @@ class FoldedEntity:
         ]
         if self._pending is not None and self.stream.kind == "lead" and self.catalogue.absences:
             due.append(self._pending[0].at_us)
+        if self.companions is not None and (at := self.companions.due_us()) is not None:
+            due.append(at)
         return min(due, default=None)
 
     def effects(self, now_us: int) -> list[NewEvent]:
-        """The absences to write now. What waited for its time is folded first: it may be the answer."""
+        """What to write now: absences, and what companions do. What waited for its time is folded first."""
         if self._pending is not None:
             self._release((now_us + 1, ""))
-        return [
+        absent = [
             event
             for absence, state in zip(self.catalogue.absences, self._absences or (), strict=False)
             for event in absence.due(state, self.old_news_us, self.stream, now_us)
         ]
+        return absent if self.companions is None else absent + self.companions.effects(now_us)
+
+    def written(self, events: Sequence[NewEvent]) -> None:
+        """These effects stand in the log."""
+        if self.companions is not None:
+            self.companions.written(events)
 
     def is_dead(self, version: int) -> bool:
         return self.dead is not None and version in self.dead
@@ -289,6 +322,7 @@ class FoldedEntity:
             awaited=sorted(self._awaited or ()),
             absences=self._absences,
             old_news_us=self.old_news_us,
+            companions={} if self.companions is None else self.companions.dump(),
         )
         return Snapshot(
             number=self.number,
@@ -300,16 +334,21 @@ class FoldedEntity:
         )
 
     @classmethod
-    def load(cls, stream: Stream, snapshot: Snapshot, catalogue: Catalogue) -> FoldedEntity:
-        """Raises ``SnapshotError``."""
-        entity = cls(stream, snapshot.number, catalogue)
+    def load(
+        cls, stream: Stream, snapshot: Snapshot, catalogue: Catalogue, kinds: Sequence[CompanionKind] = ()
+    ) -> FoldedEntity:
+        """Raises ``SnapshotError``. Without ``kinds`` it has no companions, whatever it was saved with."""
+        entity = cls(stream, snapshot.number, catalogue, kinds)
         if snapshot.fingerprint != entity.entities.compiled.fingerprint:
             raise SnapshotSchemaMismatch(f"{snapshot.fingerprint} is not {entity.entities.compiled.fingerprint}")
         try:
             saved = _DECODER.decode(snapshot.state)
             letters = [msgspec.msgpack.decode(each, type=DeadLetter) for each in snapshot.dead]
             entity.state = entity.entities.compiled.load(saved.slots)
-        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
+            if saved.companions and kinds:
+                entity.companions = Companions(stream, kinds)
+                entity.companions.load(saved.companions)
+        except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise SnapshotCorrupt(str(error)) from error
         entity.version, entity.position = snapshot.version, Position(saved.position)
         entity.floor_us, entity.folded_us = saved.floor_us, saved.folded_us
@@ -357,17 +396,18 @@ def refolding(
     *,
     until_us: int | None = None,
     known_at_us: int | None = None,
+    kinds: Sequence[CompanionKind] = (),
 ) -> Steps[FoldedEntity]:
     """The entity of a whole stream, folded in order of (time, id) up to a time; later events wait for theirs.
 
     Retracted events are left out, and whole those on which the fold raises. ``known_at_us`` admits only what was
-    recorded by then. ``events`` are given by version.
+    recorded by then. ``events`` are given by version, and the companions of ``kinds`` take all of them so.
     """
     known = [e for e in events if known_at_us is None or e.recorded_us <= known_at_us]
     counting, system = effective(known)
     newest_us = max((e.recorded_us for e in known), default=BEFORE)
     entity = yield from folding_on(
-        lambda: FoldedEntity(stream, number, catalogue), counting, newest_us if until_us is None else until_us
+        lambda: FoldedEntity(stream, number, catalogue, kinds), counting, newest_us if until_us is None else until_us
     )
     for event in system:
         entity._fold_system(event)
@@ -377,6 +417,7 @@ def refolding(
     if known:
         entity.version, entity.position = known[-1].version, known[-1].position
         entity.floor_us = newest_us if until_us is None else BEFORE
+    entity.companions = yield from accompanying(stream, kinds, known)
     return entity
 
 
@@ -435,16 +476,18 @@ def _letter(event: Event, error: Exception) -> DeadLetter:
 
 
 class FoldedEntities:
-    """Makes the entities of all organisations: handed to the actor host as its folds."""
+    """Makes the entities of all organisations, with their companions: handed to the actor host as its folds."""
 
-    def __init__(self, catalogue_of: Callable[[str], Catalogue], clock: Clock) -> None:
-        self._catalogue_of, self._clock = catalogue_of, clock
+    def __init__(
+        self, catalogue_of: Callable[[str], Catalogue], clock: Clock, kinds: Sequence[CompanionKind] = ()
+    ) -> None:
+        self._catalogue_of, self._clock, self._kinds = catalogue_of, clock, kinds
 
     def new(self, stream: Stream, number: int) -> FoldedEntity:
-        return FoldedEntity(stream, number, self._catalogue_of(stream.org))
+        return FoldedEntity(stream, number, self._catalogue_of(stream.org), self._kinds)
 
     def load(self, stream: Stream, snapshot: Snapshot) -> FoldedEntity:
-        return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org))
+        return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org), self._kinds)
 
     def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[FoldedEntity]:
-        return refolding(stream, number, self._catalogue_of(stream.org), events)
+        return refolding(stream, number, self._catalogue_of(stream.org), events, kinds=self._kinds)

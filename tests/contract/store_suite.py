@@ -343,6 +343,27 @@ class StoreSuite:
         assert [info and info.is_known for info in await store.info([ANN])] == [True]
         assert [info.is_known for info in await store.list_streams()] == [True, True]
 
+    async def test_system_events_are_found_by_id_in_whatever_stream_of_their_org(self, store: EventStore) -> None:
+        other = Stream("acme", "lead", "ann")
+        await store.append(
+            [new_event(BOB, "~x:1", "login"), new_event(other, "~x:2", "login"), new_event(ANN, "e1", "login")]
+        )
+        found = await store.find("default", "~x:1")
+        assert found is not None
+        assert (found.stream, found.id) == (BOB, "~x:1")
+        assert content(found) == content((await store.read(BOB))[0])
+        assert await store.find("acme", "~x:1") is None
+        assert await store.find("default", "e1") is None, "only the system's own"
+
+    async def test_system_events_of_a_type_are_read_newest_first_a_page_at_a_time(self, store: EventStore) -> None:
+        ids = [f"~x:{number}" for number in range(5)]
+        await store.append([new_event([ANN, BOB][int(each[-1]) % 2], each, "login") for each in ids])
+        await store.append([new_event(ANN, "e1", "login"), new_event(Stream("acme", "lead", "z"), "~x:9", "login")])
+        page = await store.read_type("default", "login", limit=3)
+        rest = await store.read_type("default", "login", before=page[-1].position, limit=3)
+        assert [event.id for event in page + rest] == ids[::-1]
+        assert await store.read_type("default", "signed_up") == []
+
     async def test_numbers_lead_back_to_streams(self, store: EventStore) -> None:
         await store.append([new_event(ANN, "a1"), new_event(BOB, "b1"), new_event(BOB, "b2")])
         assert await store.streams_of([2, 99, 1, 0, -1]) == [

@@ -114,6 +114,9 @@ class ToyEntity:
             if due_us <= now_us
         ]
 
+    def written(self, events: Sequence[NewEvent]) -> None:
+        """Nothing: what fired comes back as an event of the stream."""
+
     def is_dead(self, version: int) -> bool:
         return version in self.state.dead
 
