@@ -58,14 +58,14 @@ class Verification:
         self._differing: list[Stream] = []
 
     async def run(self, *, sample: int | None = None) -> Verdict:
-        """Look at all streams, or at about ``sample`` of them, evenly spaced by number."""
+        """Look at all streams, or at ``sample`` of them, evenly spaced by number."""
         infos: list[StreamInfo] = []
         after_number = 0
         while page := await self._store.list_streams(after_number=after_number, limit=_STREAM_PAGE):
             infos += [info for info in page if info.version]
             after_number = page[-1].number
-        stride = 1 if sample is None else max(1, len(infos) // max(1, sample))
-        infos = infos[::stride]
+        if sample is not None and sample < len(infos):
+            infos = [infos[place * len(infos) // sample] for place in range(sample)]
         looked_at = 0
         for chunk in chunks(infos):
             logs = await self._store.read_many([info.stream for info in chunk])

@@ -169,9 +169,10 @@ async def test_verification_names_what_differs_awake_and_asleep(one: World) -> N
     assert verdict.checked + verdict.unsaved == 20
 
 
-async def test_a_sample_is_spread_over_all_streams(one: World) -> None:
-    verdict = await verify(one, sample=5)
-    assert verdict.checked == 5
+@pytest.mark.parametrize("sample", [1, 5, 7, 19, 20, 1000])
+async def test_a_sample_is_as_many_streams_as_asked_for_or_all(one: World, sample: int) -> None:
+    verdict = await verify(one, sample=sample)
+    assert verdict.checked == min(sample, 20)
 
 
 async def test_a_stopped_service_is_verified_from_its_cache(one: World) -> None:
