@@ -3,7 +3,8 @@
 Reads go round a thousand leads, over 32 connections kept alive: their own views, and all views, into which the market is
 joined. The events come in batches of 250, spread over the 20 subjects, each acknowledged when durable and folded;
 their whole cost is counted against the reads. So the ratio falls with the rate of reads: it is the server's where its
-``core_share`` is near 1, and the machine's where it is not.
+``core_share`` is near 1, and the machine's where it is not. ``…_at_a_full_core`` is what it comes to when nothing but the
+server limits the reads: the processor time a second that the events take beside them, taken from a whole core.
 """
 
 import itertools
@@ -157,6 +158,14 @@ def write_script(directory: Path, name: str, query: str) -> Path:
     return script
 
 
+def _extra_share(still: Side, busy: Side) -> float:
+    """Share of a core that events took beside reads: what the reads took more than as many of a still market."""
+    return statistics.median(
+        share * (1 - still_us / busy_us)
+        for share, still_us, busy_us in zip(busy.core_share, still.cpu_us, busy.cpu_us, strict=True)
+    )
+
+
 def main() -> None:
     require("wrk")
     say(f"market: {LEADS} leads read, {RATE} market events a second or none, {ROUNDS} x {SECONDS} s a side")
@@ -189,6 +198,7 @@ def main() -> None:
         )
         for name in scripts
     }
+    extra_share = {name: _extra_share(sides[f"{name}_still"], sides[f"{name}_busy"]) for name in scripts}
     report(
         "market",
         [
@@ -200,6 +210,7 @@ def main() -> None:
             "cpu_us_per_event_without_reads": alone_us,
             "all_ratio_without_the_events_own_cost": (cost_us["all_busy"] - alone_us * RATE / medians["all_busy"])
             / cost_us["all_still"],
+            **{f"{name}_ratio_at_a_full_core": 1 / (1 - share) for name, share in extra_share.items()},
             **{f"{name}_per_s": rate for name, rate in medians.items()},
             **{key: value for name, side in sides.items() for key, value in side.figures(name).items()},
         },

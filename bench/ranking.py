@@ -273,6 +273,7 @@ async def with_listener(world: World) -> float:
         host=world.host,
         clock=world.clock,
         publish=lambda lead, change: None,
+        passed=lambda event: None,
         leads_max=10_000,
         tick_s=0.1,
     )

@@ -28,6 +28,7 @@ class Answers:
         self._max_bytes = max_bytes
         self._awake = awake
         self._kept: deque[tuple[Stream, int]] = deque()
+        self.hits = self.joins = self.misses = 0  #: live answers since the start, by what there was of them
         self.size_bytes = 0
 
     def keep(self, entity: FoldedEntity, key: str, answer: Answer) -> None:

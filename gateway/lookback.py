@@ -1,15 +1,18 @@
 """What routes need that look back: the events of one entity that count, in order, as they stand in the log."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventstore.event import Event, Stream
-from eventstore.retraction import effective
+from eventstore.retraction import effecting
 from eventstore.system import EVENT_RETRACTED
 from gateway.asks import not_ahead
 from gateway.parameters import time_text
 from gateway.problems import Problem
-from gateway.service import Service
+from kernel.steps import finish_politely, releasing
+
+if TYPE_CHECKING:
+    from gateway.service import Service
 
 
 class Lookback(NamedTuple):
@@ -18,6 +21,10 @@ class Lookback(NamedTuple):
     events: list[Event]
     dead: frozenset[int]
 
+    async def close(self) -> None:
+        """Give the events back, slice by slice. Nothing else may hold many of them by now."""
+        await finish_politely(releasing(self.events))
+
 
 _PAGE = 2000  # events read in one hop
 
@@ -25,7 +32,7 @@ NOTHING = Lookback([], frozenset())
 
 
 async def look_back(
-    service: Service, stream: Stream, known_at_us: int | None = None, types: Collection[str] | None = None
+    service: "Service", stream: Stream, known_at_us: int | None = None, types: Collection[str] | None = None
 ) -> Lookback | None:
     """The past of an entity, as it was known at a time; None for one that is not known.
 
@@ -40,10 +47,11 @@ async def look_back(
     # The entity is woken after the log was read, so that it has judged every event that stands in the list.
     (entity,) = await service.wake([stream])
     dead = frozenset(entity.dead or ()) if entity is not None else frozenset()
-    return Lookback(effective(events, known_at_us=known_at_us).events, dead)
+    counting = await finish_politely(effecting(events, known_at_us=known_at_us))
+    return Lookback(counting.events, dead)
 
 
-async def _read(service: Service, stream: Stream, types: Collection[str] | None) -> list[Event]:
+async def _read(service: "Service", stream: Stream, types: Collection[str] | None) -> list[Event]:
     """The stream page by page: of a long one only what matters is held."""
     kept: list[Event] = []
     after = 0
@@ -55,7 +63,7 @@ async def _read(service: Service, stream: Stream, types: Collection[str] | None)
         after = page[-1].version
 
 
-async def check_known(service: Service, stream: Stream) -> None:
+async def check_known(service: "Service", stream: Stream) -> None:
     """Raises ``Problem`` for a lead that is not known."""
     (info,) = await service.store.info([stream])
     if info is None or not info.is_known:

@@ -5,7 +5,8 @@ once, as a block, and put into their answers as bytes; the first event marks it 
 folded from the log with the help of each subject's ``Checkpoints``.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 from eventstore.event import Event, Stream
 from eventstore.store import EventStore
@@ -16,6 +17,7 @@ from projections.catalogue import Catalogue
 from projections.checkpoints import Checkpoints
 from projections.entity import FoldedEntity
 from projections.market import Span
+from projections.walk import Walk
 
 MAX_BLOCKS = 64  # of an org: different questions about its market
 
@@ -165,15 +167,47 @@ class Market:
         stream = self._streams[subject]
         if known_at_us is None and at_us >= self._clock.now_us():
             return await self._ahead(stream, at_us)
+        reader = await self._past(subject)
+        if reader is None:
+            return fragment_of(FoldedEntity(stream, 0, self._catalogue), at_us, 0)
+        return await reader.read(at_us, known_at_us)
+
+    async def rows_at(self, span: Span, instants: Sequence[int], known_at_us: int | None) -> Iterator[list[Any]]:
+        """The values of the market's features of a span, at each of many rising instants. O(events + instants)."""
+        rows: dict[str, list[list[Any]]] = {}
+        places: dict[str, int] = dict.fromkeys(span.subjects, 0)
+        for subject in span.subjects:
+            wanted = [row for each, row in span.market if each == subject]
+            rows[subject] = await self._rows(subject, wanted, instants, known_at_us)
+        order = []
+        for subject, _ in span.market:
+            order.append((rows[subject], places[subject]))
+            places[subject] += 1
+        return ([found[index][place] for found, place in order] for index in range(len(instants)))
+
+    async def _rows(
+        self, subject: str, wanted: Sequence[int], instants: Sequence[int], known_at_us: int | None
+    ) -> list[list[Any]]:
+        subjects = self._catalogue.subjects
+        picks = [subjects.everything.picks[row] for row in wanted]
+        reader = await self._past(subject)
+        if reader is None:
+            nothing = Walk(subjects.compiled, self._catalogue.event_types, (), picks)
+            return [nothing.values(at_us) for at_us in instants]
+        return await reader.rows(instants, known_at_us, picks)
+
+    async def _past(self, subject: str) -> PastReader | None:
+        """Who reads the past of a subject; None while it has no event."""
         reader = self._pasts.get(subject)
         if reader is None:
+            stream = self._streams[subject]
             (info,) = await self._store.info([stream])
             if info is None:
-                return fragment_of(FoldedEntity(stream, 0, self._catalogue), at_us, 0)
+                return None
             reader = self._pasts.setdefault(
                 subject, PastReader(Checkpoints(stream, info.number, self._catalogue), self._store)
             )
-        return await reader.read(at_us, known_at_us)
+        return reader
 
     async def _ahead(self, stream: Stream, at_us: int) -> Fragment:
         """The values if nothing more happens, from the live state."""

@@ -1,6 +1,7 @@
-"""One subject's values at any time, read from the log with the help of its zone map and checkpoints."""
+"""One subject's values at any time, or at many, read from the log with the help of its zone map and checkpoints."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,10 +11,12 @@ from eventstore.store import EventStore
 from kernel.ids import Position
 from kernel.steps import finish_politely
 from projections.aggregators.runtime import NEVER
-from projections.checkpoints import Checkpoints
+from projections.checkpoints import Checkpoints, Step
 from projections.entity import FoldedEntity
+from projections.walk import Walk
 
 _PAGE = 2000  # events read from the log in one hop
+_STEP_ROWS = 50  # between two turns of the loop: a millisecond or two
 
 
 class Fragment(msgspec.Struct, gc=False):
@@ -52,17 +55,44 @@ class PastReader:
         self._lock = asyncio.Lock()
 
     async def read(self, at_us: int, known_at_us: int | None) -> Fragment:
+        """The values as of a time."""
+        entity, version = await self._entity(at_us, known_at_us)
+        return fragment_of(entity, at_us, 0, before_us=self.past.next_us(at_us, version))
+
+    async def rows(
+        self, instants: Sequence[int], known_at_us: int | None, picks: Sequence[tuple[int, int]]
+    ) -> list[list[Any]]:
+        """The values picked at many rising instants, each event between them folded once; equal ones are one list."""
+        entity, version = await self._entity(instants[0], known_at_us)
+        entities, types = entity.entities, self.past.catalogue.event_types
+        walk = Walk(entities.compiled, types, (), picks, start=lambda: entity.state)
+        rows = [walk.values(instants[0])]
+        after_us = instants[0]
+        while len(rows) < len(instants):
+            step = self.past.stretch(after_us, instants[-1], version)
+            events = self.past.counting(await self._events(step), after_us, version)
+            walk = Walk(entities.compiled, types, events, picks, start=walk.here())
+            while len(rows) < len(instants) and instants[len(rows)] <= step.until_us:
+                await finish_politely(walk.advance(instants[len(rows)]))
+                values = walk.values(instants[len(rows)])
+                rows.append(rows[-1] if values == rows[-1] else values)
+                if len(rows) % _STEP_ROWS == 0:
+                    await asyncio.sleep(0)
+            await finish_politely(walk.advance(step.until_us))
+            after_us = step.until_us
+        return rows
+
+    async def _entity(self, at_us: int, known_at_us: int | None) -> tuple[FoldedEntity, int]:
+        """The subject as of a time, a copy of the caller's own, and the last version that was known."""
         async with self._lock:
             await self._extend()
             version, later = await self._known(known_at_us)
-            past = self.past
             while True:
-                step = past.step(at_us, version)
-                events = [event for start, stop in step.ranges for event in await self._versions(start, stop)]
-                entity = await finish_politely(past.folding(step, events, at_us, version, later))
+                step = self.past.step(at_us, version)
+                steps = self.past.folding(step, await self._events(step), at_us, version, later)
+                entity = await finish_politely(steps)
                 if step.until_us == at_us:
-                    break
-        return fragment_of(entity, at_us, 0, before_us=past.next_us(at_us, version))
+                    return entity, version
 
     async def _extend(self) -> None:
         """Bring the map to the end of the stream."""
@@ -82,6 +112,9 @@ class PastReader:
         zone = [event for event in zone if event.version <= past.version]
         count = sum(event.recorded_us <= known_at_us for event in zone)
         return min(start + count, past.version), zone[count:]
+
+    async def _events(self, step: Step) -> list[Event]:
+        return [event for start, stop in step.ranges for event in await self._versions(start, stop)]
 
     async def _versions(self, start: int, stop: int) -> list[Event]:
         events: list[Event] = []

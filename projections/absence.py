@@ -17,6 +17,7 @@ import msgspec
 
 from eventstore.event import Event, NewEvent, Stream
 from kernel.keys import key64
+from projections.aggregators.runtime import NEVER
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,30 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
     recorded_us: int
 
 
-class AbsenceState(msgspec.Struct, array_like=True):
-    """What is waited for, what is over, and the time of the newest cause or answer folded.
+class AbsenceState(msgspec.Struct, array_like=True, gc=False):
+    """What is waited for, what is not any more, and the time of the newest cause or answer folded.
 
-    ``over`` holds keys that were answered in time or whose absence is written; ``early`` the times of answers
-    whose cause has not come yet (one of the same instant counts).
+    ``answered`` holds None for a key that was answered in time or whose absence is written, and the time of the answer
+    for one whose cause has not come yet (one of the same instant counts).
     """
 
     waiting: dict[str, Waiting] = {}
-    over: dict[int, None] = {}
-    early: dict[int, int] = {}
+    answered: dict[int, int | None] = {}
     last_us: int = -(2**62)
 
 
 class AbsenceFold:
-    """Folds one kind of absence of one organisation."""
+    """Folds one kind of absence of one organisation.
+
+    Parameters
+    ----------
+    grace_us : how long after a cause, and after old news, was recorded an absence waits for what comes late.
+    """
 
     def __init__(self, absence: Absence, payload: type[msgspec.Struct], *, grace_us: int) -> None:
         self.absence = absence
         self._payload = payload
-        self._grace_us = grace_us
+        self.grace_us = grace_us
         self.types = frozenset((absence.cause, *absence.answers))
 
     def fold(self, state: AbsenceState, event: Event, *, is_ordered: bool) -> bool:
@@ -72,7 +77,7 @@ class AbsenceFold:
         state.last_us = event.at_us
         name = getattr(event.payload, self.absence.key)
         hashed = key64(name)
-        if hashed in state.over:
+        if state.answered.get(hashed, 0) is None:
             return True
         if event.type == self.absence.cause:
             self._cause(state, event, name, hashed)
@@ -81,28 +86,31 @@ class AbsenceFold:
         return True
 
     def _cause(self, state: AbsenceState, event: Event, name: str, hashed: int) -> None:
-        if state.early.pop(hashed, None) == event.at_us:
-            state.over[hashed] = None
+        if state.answered.pop(hashed, None) == event.at_us:
+            state.answered[hashed] = None
         elif name not in state.waiting:
             state.waiting[name] = Waiting(name, event.at_us, event.recorded_us)
 
     def _answer(self, state: AbsenceState, event: Event, name: str, hashed: int) -> None:
         waiting = state.waiting.get(name)
         if waiting is None:
-            state.early[hashed] = event.at_us
+            state.answered[hashed] = event.at_us
         elif event.at_us < waiting.at_us + self.absence.within_us:
             del state.waiting[name]
-            state.over[hashed] = None
+            state.answered[hashed] = None
 
     def written(self, state: AbsenceState, event: Event) -> None:
         """The system's own event came back from the log: that absence is over."""
         name = getattr(event.payload, self.absence.key)
         state.waiting.pop(name, None)
-        state.over[key64(name)] = None
+        state.answered[key64(name)] = None
 
-    def due_us(self, state: AbsenceState, old_news_us: int) -> int | None:
-        """When the next absence may be written; ``old_news_us`` is when the newest old news was recorded."""
-        return min((self._due_us(each, old_news_us) for each in state.waiting.values()), default=None)
+    def first_us(self, state: AbsenceState) -> int:
+        """When the next absence may be written if old news does not put it off; ``NEVER`` when nothing is awaited."""
+        if not state.waiting:
+            return NEVER
+        within_us, grace_us = self.absence.within_us, self.grace_us
+        return min([max(each.at_us + within_us, each.recorded_us + grace_us) for each in state.waiting.values()])
 
     def due(self, state: AbsenceState, old_news_us: int, stream: Stream, now_us: int) -> Iterator[NewEvent]:
         """The absences to write now, in order of their time."""
@@ -121,6 +129,6 @@ class AbsenceFold:
     def _due_us(self, waiting: Waiting, old_news_us: int) -> int:
         return max(
             waiting.at_us + self.absence.within_us,
-            waiting.recorded_us + self._grace_us,
-            old_news_us + self._grace_us,
+            waiting.recorded_us + self.grace_us,
+            old_news_us + self.grace_us,
         )

@@ -7,16 +7,18 @@ somebody opened in time, the opening. A node of a pack's own rests on every even
 registers here::
 
     @behind.register
-    def _(node: MyAggregate, past: Past) -> Iterable[Event]: ...
+    def _(node: MyAggregate, past: Past) -> Iterable[Event | None]: ...
+
+None among the events is a pause: whoever goes through a hundred thousand of them may let others have their turn.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import singledispatch
+from functools import partial, singledispatch
 from itertools import chain, pairwise
 from typing import Any
 
 from eventstore.event import Event, order_key
-from kernel.steps import Steps
+from kernel.steps import STEP_ITEMS, Steps, ordering
 from projections.aggregators.keys import Keys
 from projections.aggregators.ordered import (
     Carried,
@@ -36,21 +38,42 @@ from projections.aggregators.sums import Totals
 from projections.expressions import Expr
 from projections.instants import FirstOf, Instant, Since, TimeText
 from projections.sieves import Past
-from projections.signals import DATE, Signal
+from projections.signals import DATE, FieldLike, Signal
 
 
 def events_behind(expr: Expr, past: Past) -> Steps[list[Event]]:
-    """The events that an expression's value rests on, by (time, id). A step for each node."""
+    """The events that an expression's value rests on, by (time, id)."""
     found: dict[int, Event] = {}
     for node in expr.nodes():
-        found.update((event.version, event) for event in behind(node, past))
+        yield from past.politely(partial(_gathering, node, past, found))
         yield
-    return sorted(found.values(), key=order_key)
+    return (yield from ordering(list(found.values()), order_key))
+
+
+def _gathering(node: Expr, past: Past, found: dict[int, Event]) -> Steps[None]:
+    for place, event in enumerate(behind(node, past)):
+        if event is not None:
+            found[event.version] = event
+        if event is None or place % STEP_ITEMS == STEP_ITEMS - 1:
+            yield
+
+
+def resting(node: Expr, past: Past) -> Steps[bool]:
+    """Whether the node's own value rests on any event."""
+
+    def asking() -> Steps[bool]:
+        for event in behind(node, past):
+            if event is not None:
+                return True
+            yield
+        return False
+
+    return (yield from past.politely(asking))
 
 
 @singledispatch
-def behind(node: Expr | Instant, past: Past) -> Iterable[Event]:
-    """The events that this node's own value rests on, those of its parts apart; in any order."""
+def behind(node: Expr | Instant, past: Past) -> Iterable[Event | None]:
+    """The events that this node's own value rests on, those of its parts apart; in any order, with pauses."""
     return chain.from_iterable(past.of(signal) for signal in node.signals())
 
 
@@ -68,12 +91,12 @@ def _(node: Totals, past: Past) -> Iterable[Event]:
 
 
 @behind.register
-def _(node: Since, past: Past) -> Iterable[Event]:
-    return [*behind(node.start, past), *(behind(node.end, past) if node.end is not None else ())]
+def _(node: Since, past: Past) -> Iterable[Event | None]:
+    return chain(behind(node.start, past), behind(node.end, past) if node.end is not None else ())
 
 
 @behind.register
-def _(node: TimeText, past: Past) -> Iterable[Event]:
+def _(node: TimeText, past: Past) -> Iterable[Event | None]:
     return behind(node.instant, past)
 
 
@@ -88,15 +111,17 @@ def _(node: LastTime, past: Past) -> Iterable[Event]:
 
 
 @behind.register
-def _(node: FirstOf, past: Past) -> Iterable[Event]:
-    return list(behind(node.preferred, past)) or behind(node.other, past)
+def _(node: FirstOf, past: Past) -> Iterable[Event | None]:
+    return list(filter(None, behind(node.preferred, past))) or behind(node.other, past)
 
 
 @behind.register
 def _(node: Carried, past: Past) -> Iterable[Event]:
     sources = [(each.signal, None if node.is_strict else each.field) for each in node.sources]
-    carrying = _merged(past.of(signal, field, window_us=node.window_us) for signal, field in sources)
-    return carrying[:1] if node.is_first else carrying[-1:]
+    lists = [past.valued(signal, field, "raw", window_us=node.window_us) for signal, field in sources]
+    if node.is_first:
+        return sorted((pairs[0][0] for pairs in lists if pairs), key=order_key)[:1]
+    return sorted((pairs[-1][0] for pairs in lists if pairs), key=order_key)[-1:]
 
 
 @behind.register
@@ -111,13 +136,16 @@ def _(node: FavouriteShare, past: Past) -> Iterable[Event]:
 
 
 @behind.register
-def _(node: FavouriteMean, past: Past) -> Iterable[Event]:
+def _(node: FavouriteMean, past: Past) -> Iterable[Event | None]:
     recent = _recent(node.favourite, past)
+    yield from (event for event, _ in recent)
     best = favourite([key for _, key in recent])
-    rated = {event.version for event in past.of(node.favourite.signal, node.rated)}
-    keyed = past.valued(node.favourite.signal, node.favourite.field, "key")
-    of_best = [event for event, key in keyed if key == best and event.version in rated]
-    return [*(event for event, _ in recent), *of_best]
+    rated = yield from _versions(past, node.favourite.signal, node.rated)
+    for place, (event, key) in enumerate(past.valued(node.favourite.signal, node.favourite.field, "key")):
+        if key == best and event.version in rated:
+            yield event
+        elif _is_pause(place):
+            yield None
 
 
 def _recent(node: Favourite, past: Past) -> list[tuple[Event, Any]]:
@@ -128,18 +156,29 @@ def _recent(node: Favourite, past: Past) -> list[tuple[Event, Any]]:
 
 
 @behind.register
-def _(node: Keys, past: Past) -> Iterable[Event]:
+def _(node: Keys, past: Past) -> Iterable[Event | None]:
     met = [past.valued(signal, node.field, "key") for signal in node.met]
-    counting = set.intersection(*({key for _, key in pairs} for pairs in met))
-    return [event for pairs in met for event, key in pairs if key in counting]
+    keys = []
+    for pairs in met:
+        keys.append({key for _, key in pairs})
+        yield None
+    counting = set.intersection(*keys)
+    for pairs in met:
+        for place, (event, key) in enumerate(pairs):
+            if key in counting:
+                yield event
+            elif _is_pause(place):
+                yield None
 
 
 @behind.register
-def _(node: Turns, past: Past) -> Iterable[Event]:
+def _(node: Turns, past: Past) -> Iterable[Event | None]:
     """Threads with a turn, whole. In the others no answer follows an opening, and none does in a part of them."""
-    opened, replied = _versions(past, node.opening), _versions(past, node.reply)
-    threads = _threads(past, node.key, node.opening, node.reply)
-    return chain.from_iterable(each for each in threads.values() if _has_turn(each, opened, replied))
+    opened = yield from _versions(past, node.opening)
+    replied = yield from _versions(past, node.reply)
+    threads = yield from _threads(past, node.key, node.opening, node.reply)
+    for thread in threads.values():
+        yield from thread if _has_turn(thread, opened, replied) else _pauses(thread)
 
 
 def _has_turn(thread: Sequence[Event], opened: set[int], replied: set[int]) -> bool:
@@ -147,20 +186,24 @@ def _has_turn(thread: Sequence[Event], opened: set[int], replied: set[int]) -> b
 
 
 @behind.register
-def _(node: Replies, past: Past) -> Iterable[Event]:
+def _(node: Replies, past: Past) -> Iterable[Event | None]:
     """Identities with a reply at or after the first opening, whole: of the others no part has one."""
-    opened, replied = _versions(past, node.opening), _versions(past, node.reply)
-    for thread in _threads(past, node.key, node.opening, node.reply).values():
+    opened = yield from _versions(past, node.opening)
+    replied = yield from _versions(past, node.reply)
+    threads = yield from _threads(past, node.key, node.opening, node.reply)
+    for thread in threads.values():
         first_us = next((event.at_us for event in thread if event.version in opened), None)
-        if first_us is not None and any(e.version in replied and e.at_us >= first_us for e in thread):
-            yield from thread
+        is_met = first_us is not None and any(e.version in replied and e.at_us >= first_us for e in thread)
+        yield from thread if is_met else _pauses(thread)
 
 
 @behind.register
-def _(node: Unanswered, past: Past) -> Iterable[Event]:
+def _(node: Unanswered, past: Past) -> Iterable[Event | None]:
     """Of each identity whose time is up its first cause, and the answers in time that keep it from counting."""
-    caused = _versions(past, node.cause)
-    for thread in _threads(past, node.key, node.cause, node.answer).values():
+    caused = yield from _versions(past, node.cause)
+    threads = yield from _threads(past, node.key, node.cause, node.answer)
+    for thread in threads.values():
+        yield from _pauses(thread)
         first = next((event for event in thread if event.version in caused), None)
         if first is None or first.at_us + node.within_us > past.at_us:
             continue
@@ -170,34 +213,46 @@ def _(node: Unanswered, past: Past) -> Iterable[Event]:
 
 
 @behind.register
-def _(node: Reached, past: Past) -> Iterable[Event]:
+def _(node: Reached, past: Past) -> Iterable[Event | None]:
     enrolled = past.valued(node.enrolled, node.key, "key")[-1:]
     for event, current in enrolled:
         yield event
-        yield from (step for step, key in past.valued(node.completed, node.key, "key") if key == current)
+        for place, (step, key) in enumerate(past.valued(node.completed, node.key, "key")):
+            if key == current:
+                yield step
+            elif _is_pause(place):
+                yield None
 
 
 @behind.register
-def _(node: Running, past: Past) -> Iterable[Event]:
+def _(node: Running, past: Past) -> Iterable[Event | None]:
     enrolled = past.valued(node.enrolled, node.key, "key")[-1:]
     for event, current in enrolled:
         yield event
-        finished = past.valued(node.finished, node.key, "key")
-        yield from (end for end, key in finished if key == current and order_key(end) > order_key(event))
+        for place, (end, key) in enumerate(past.valued(node.finished, node.key, "key")):
+            if key == current and order_key(end) > order_key(event):
+                yield end
+            elif _is_pause(place):
+                yield None
 
 
 @behind.register
-def _(node: Available, past: Past) -> Iterable[Event]:
+def _(node: Available, past: Past) -> Iterable[Event | None]:
     """The last switch of each identity, those off included: without it an earlier one would count."""
-    return [thread[-1] for thread in _threads(past, node.key, node.on, node.off).values()]
+    threads = yield from _threads(past, node.key, node.on, node.off)
+    yield from (thread[-1] for thread in threads.values())
 
 
 @behind.register
-def _(node: Open, past: Past) -> Iterable[Event]:
+def _(node: Open, past: Past) -> Iterable[Event | None]:
     asked = past.valued(node.asked, node.key, "key", window_us=node.window_us)
+    yield from (event for event, _ in asked)
     keys = {key for _, key in asked}
-    closing = past.valued(node.closed, node.key, "key")
-    return [*(event for event, _ in asked), *(event for event, key in closing if key in keys)]
+    for place, (event, key) in enumerate(past.valued(node.closed, node.key, "key")):
+        if key in keys:
+            yield event
+        elif _is_pause(place):
+            yield None
 
 
 # Rhythms.
@@ -218,18 +273,36 @@ def _(node: Decayed, past: Past) -> Iterable[Event]:
     return past.of(node.signal, window_us=past.at_us - whole + 64 * node.half_life_us)
 
 
-def _merged(lists: Iterable[Sequence[Event]]) -> list[Event]:
-    return sorted(chain.from_iterable(lists), key=order_key)
+def _is_pause(place: int) -> bool:
+    return place % STEP_ITEMS == STEP_ITEMS - 1
 
 
-def _versions(past: Past, signal: Signal) -> set[int]:
-    return {event.version for event in past.of(signal)}
+def _pauses(events: Sequence[Event]) -> Iterable[None]:
+    """As many as it took to go through the events."""
+    return (None for _ in range(len(events) // STEP_ITEMS))
 
 
-def _threads(past: Past, field: str, *signals: Signal) -> dict[Any, list[Event]]:
+def _versions(past: Past, signal: Signal, field: FieldLike | None = None) -> Steps[set[int]]:
+    versions: set[int] = set()
+    for place, (event, _) in enumerate(past.valued(signal, field, "raw")):
+        versions.add(event.version)
+        if _is_pause(place):
+            yield
+    return versions
+
+
+def _threads(past: Past, field: str, *signals: Signal) -> Steps[dict[Any, list[Event]]]:
     """The events of some signals by what a field of theirs names, each thread by (time, id)."""
-    pairs = {event.version: (event, key) for signal in signals for event, key in past.valued(signal, field, "key")}
+    keyed: dict[int, tuple[Event, Any]] = {}
+    for signal in signals:
+        for place, (event, key) in enumerate(past.valued(signal, field, "key")):
+            keyed[event.version] = (event, key)
+            if _is_pause(place):
+                yield
+    ordered = yield from ordering(list(keyed.values()), lambda pair: order_key(pair[0]))
     threads: dict[Any, list[Event]] = {}
-    for event, key in sorted(pairs.values(), key=lambda pair: order_key(pair[0])):
+    for place, (event, key) in enumerate(ordered):
         threads.setdefault(key, []).append(event)
+        if _is_pause(place):
+            yield
     return threads

@@ -29,6 +29,7 @@ from projections.loading import BUILT_IN_PACKS as BUILT_IN_PACKS
 from projections.loading import check_absences, check_signals, load_packs, registered, views_of
 from projections.local_time import LocalTime
 from projections.market import MarketFeatures, Span, select_span
+from projections.ranges import range_of
 from projections.resolving import resolved
 from projections.signals import Signal
 from projections.windows import length_name
@@ -127,7 +128,7 @@ class Entities(Listing):
             name=spec.name,
             dtype=expr.dtype,
             unit=said.unit,
-            range=said.range,
+            range=said.range or range_of(expr, self.types),
             null_means=said.null,
             description=said.text,
             affected_by=affected_by,

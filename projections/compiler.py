@@ -26,9 +26,10 @@ from projections.local_time import LocalTime
 from projections.plan import Plan, Slot, SlotKind
 from projections.signals import python_name
 from projections.source import ViewWriter, indented
+from projections.wording import hint_for
 
 #: Raised with every change of what the generated code or its runtime keeps in the state: old snapshots then refold.
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 
 FoldFunction = Callable[[Any, int, Any, bool], bool]
 ViewFunction = Callable[[Any, int], tuple[tuple[Any, ...], int]]
@@ -107,7 +108,7 @@ class CompiledFold:
                 spec.where, f"{spec.reference}: {error.where}: {error.problem}", error.hint
             ) from error
         except (TypeError, ValueError) as error:
-            raise DefinitionError(spec.where, f"{spec.reference}: {error}") from error
+            raise DefinitionError(spec.where, f"{spec.reference}: {error}", hint_for(error)) from error
 
     def _mask(self, moved: Sequence[str]) -> int:
         views = {reference.partition(":")[0] for reference in moved}
@@ -216,7 +217,7 @@ def _dumping(kind: SlotKind, value: str) -> str:
     match kind:
         case "int":
             return f"{value} if -WIDE <= {value} < WIDE else str({value})"
-        case "array":
+        case "array" | "tallies":
             return f"None if {value} is None else packed({value})"
         case "dict":
             return f"None if {value} is None else listed({value})"
@@ -229,6 +230,7 @@ def _dumping(kind: SlotKind, value: str) -> str:
 _LOADING: dict[SlotKind, tuple[str, str]] = {
     "int": ("{0}.__class__ is not int", "int({0})"),
     "array": ("{0} is not None", "unpacked({0})"),
+    "tallies": ("{0} is not None", "unpacked({0}, 'I')"),
     "dict": ("{0} is not None", "unlisted({0})"),
     "plain": ("{0}.__class__ is list", "tuple({0})"),
 }

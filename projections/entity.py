@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 
 from eventstore.event import Event, NewEvent, Stream, order_key
-from eventstore.retraction import effective, retracted_ids
+from eventstore.retraction import effecting, retracted_ids
 from eventstore.snapshots import Snapshot
 from eventstore.system import EVENT_RETRACTED, SYSTEM_ID_PREFIX
 from kernel.clock import Clock
 from kernel.errors import SnapshotCorrupt, SnapshotSchemaMismatch
 from kernel.ids import Position
 from kernel.steps import Steps, finish
-from projections.absence import AbsenceState
+from projections.absence import AbsenceFold, AbsenceState
 from projections.aggregators.runtime import BEFORE, NEVER
 from projections.catalogue import Catalogue, Entities
 from projections.companion import Companion, CompanionKind, Companions, accompanying, is_first
@@ -29,6 +29,9 @@ from projections.selection import Selection
 
 #: Events folded between two prunings of what no window reaches.
 _PRUNE_EVERY = 64
+
+#: The next changes of an entity that nobody has read: shared, since most are only folded.
+_UNREAD: list[int] = []
 
 #: Events refolded in one step: a few milliseconds.
 _STEP_EVENTS = 500
@@ -54,7 +57,7 @@ class _Saved(msgspec.Struct, array_like=True):
     slots: list[Any]
     pending: list[tuple[int, int, str, str, int, int, bytes, str | None]]
     awaited: list[str]
-    absences: list[AbsenceState] | None
+    absences: tuple[AbsenceState, ...] | None
     old_news_us: int
     companions: dict[str, Any] = {}
 
@@ -76,6 +79,7 @@ class FoldedEntity:
         "_awaited",
         "_changes",
         "_dirty",
+        "_first_us",
         "_kinds",
         "_pending",
         "_since_prune",
@@ -97,9 +101,7 @@ class FoldedEntity:
         "version",
     )
 
-    def __init__(
-        self, stream: Stream, number: int, catalogue: Catalogue, kinds: Sequence[CompanionKind] = ()
-    ) -> None:
+    def __init__(self, stream: Stream, number: int, catalogue: Catalogue, kinds: Sequence[CompanionKind] = ()) -> None:
         self.stream, self.number, self.catalogue = stream, number, catalogue
         self.companions: Companions | None = None
         self._kinds = kinds
@@ -113,9 +115,10 @@ class FoldedEntity:
         self.dead: dict[int, DeadLetter] | None = None
         self._pending: list[Event] | None = None
         self._awaited: set[str] | None = None
-        self._absences: list[AbsenceState] | None = None
+        self._absences: tuple[AbsenceState, ...] | None = None
+        self._first_us: int | None = None  # what _first_absence_us said, until an absence changes
         self._values: list[tuple[Any, ...]] | None = None
-        self._changes: list[int] = []
+        self._changes = _UNREAD
         self._dirty = -1
         self._since_prune = 0
 
@@ -145,6 +148,17 @@ class FoldedEntity:
             return self._apply_carefully(event, False)
         return self._apply(event, False)
 
+    def fold_by_time(self, events: Sequence[Event]) -> bool:
+        """Take events in order of time instead of version, none of them the system's own. False as in ``fold``."""
+        version, position = self.version, self.position
+        for event in events:
+            if not self.fold(event):
+                return False
+            if event.version > version:
+                version, position = event.version, event.position
+        self.version, self.position = version, position
+        return True
+
     def _fold_system(self, event: Event) -> bool:
         for index, absence in enumerate(self.catalogue.absences):
             if event.type == absence.absence.event_type:
@@ -165,9 +179,10 @@ class FoldedEntity:
         return None if self.companions is None else self.companions.get(name)
 
     def _absence(self, index: int) -> AbsenceState:
-        """What is kept for one of the catalogue's absences; most leads need none for long."""
+        """What is kept for one of the catalogue's absences, to be changed; most leads need none for long."""
+        self._first_us = None
         if self._absences is None:
-            self._absences = [AbsenceState() for _ in self.catalogue.absences]
+            self._absences = tuple(AbsenceState() for _ in self.catalogue.absences)
         return self._absences[index]
 
     def _apply(self, event: Event, is_ordered: bool) -> bool:
@@ -278,16 +293,22 @@ class FoldedEntity:
 
     def due_us(self) -> int | None:
         """The next instant at which an absence may be written, an event that waits may bring one, or a companion acts."""
-        due = [
-            at
-            for absence, state in zip(self.catalogue.absences, self._absences or (), strict=False)
-            if (at := absence.due_us(state, self.old_news_us)) is not None
-        ]
+        due_us = self._first_us
+        if due_us is None:  # this is asked after each event, and most change nothing about absences
+            due_us = self._first_us = self._first_absence_us()
+        if due_us != NEVER:
+            due_us = max(due_us, self.old_news_us + self.catalogue.absences[0].grace_us)  # one grace for all
         if self._pending is not None and self.stream.kind == "lead" and self.catalogue.absences:
-            due.append(self._pending[0].at_us)
+            due_us = min(due_us, self._pending[0].at_us)
         if self.companions is not None and (at := self.companions.due_us()) is not None:
-            due.append(at)
-        return min(due, default=None)
+            due_us = min(due_us, at)
+        return None if due_us == NEVER else due_us
+
+    def _first_absence_us(self) -> int:
+        """When the first absence may be written, if old news does not put it off; ``NEVER`` when nothing is awaited."""
+        if self._absences is None:
+            return NEVER
+        return min(map(AbsenceFold.first_us, self.catalogue.absences, self._absences), default=NEVER)
 
     def effects(self, now_us: int) -> list[NewEvent]:
         """What to write now: absences, and what companions do. What waited for its time is folded first."""
@@ -404,15 +425,18 @@ def refolding(
     recorded by then. ``events`` are given by version, and the companions of ``kinds`` take all of them so.
     """
     known = [e for e in events if known_at_us is None or e.recorded_us <= known_at_us]
-    counting, system = effective(known)
+    yield
+    counting, system = yield from effecting(known)
     newest_us = max((e.recorded_us for e in known), default=BEFORE)
     entity = yield from folding_on(
         lambda: FoldedEntity(stream, number, catalogue, kinds), counting, newest_us if until_us is None else until_us
     )
     for event in system:
         entity._fold_system(event)
+    yield
     outside = {e.id for e in known} - {e.id for e in system}
     entity.has_outside_event = bool(outside)
+    yield
     entity._awaited = set(retracted_ids(known)) - outside or None
     if known:
         entity.version, entity.position = known[-1].version, known[-1].position
@@ -479,15 +503,18 @@ class FoldedEntities:
     """Makes the entities of all organisations, with their companions: handed to the actor host as its folds."""
 
     def __init__(
-        self, catalogue_of: Callable[[str], Catalogue], clock: Clock, kinds: Sequence[CompanionKind] = ()
+        self,
+        catalogue_of: Callable[[str], Catalogue],
+        clock: Clock,
+        kinds_of: Callable[[str], Sequence[CompanionKind]] = lambda org: (),
     ) -> None:
-        self._catalogue_of, self._clock, self._kinds = catalogue_of, clock, kinds
+        self._catalogue_of, self._clock, self._kinds_of = catalogue_of, clock, kinds_of
 
     def new(self, stream: Stream, number: int) -> FoldedEntity:
-        return FoldedEntity(stream, number, self._catalogue_of(stream.org), self._kinds)
+        return FoldedEntity(stream, number, self._catalogue_of(stream.org), self._kinds_of(stream.org))
 
     def load(self, stream: Stream, snapshot: Snapshot) -> FoldedEntity:
-        return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org), self._kinds)
+        return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org), self._kinds_of(stream.org))
 
     def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[FoldedEntity]:
-        return refolding(stream, number, self._catalogue_of(stream.org), events, kinds=self._kinds)
+        return refolding(stream, number, self._catalogue_of(stream.org), events, kinds=self._kinds_of(stream.org))

@@ -86,14 +86,13 @@ class Explainer:
         """
         own = self.entities.feature(reference)
         spec = self.entities.specs[reference]
-        alive = [event for event in events if event.version not in dead]
-        walk = Walk(self._narrow(spec), self._types, alive, _PICK)
+        walk = Walk(self._narrow(spec), self._types, events, _PICK, dead)
         yield from walk.advance(at_us)
         (value,) = walk.values(at_us)
         yield
-        past = Past(self.sieves, [e for e in alive if e.at_us <= at_us and e.version not in walk.dead], at_us)
-        yield
+        past = yield from Past.happened(self.sieves, events, at_us, walk.dead)
         behind = yield from self._behind(spec, past, value)
+        yield from past.forgetting()
         change_us, next_value = yield from _next_change(walk, at_us, value)
         window = _window(spec.documented.expr, at_us)
         return Explanation(
@@ -132,7 +131,7 @@ class Explainer:
 def _next_change(walk: Walk, at_us: int, value: Any) -> Steps[tuple[int | None, Any]]:
     """The next instant at which the value is another one. Where it is none for long: the last one looked at."""
     found_us = None
-    for tried in range(_TRIES):
+    for _ in range(_TRIES):
         next_us = walk.next_change_us()
         if next_us is None or next_us >= MAX_US:
             return None, None
@@ -143,8 +142,7 @@ def _next_change(walk: Walk, at_us: int, value: Any) -> Steps[tuple[int | None, 
         (changed,) = walk.values(next_us)
         if not _same(changed, value):
             return next_us, changed
-        if tried % 64 == 63:
-            yield
+        yield
     return found_us, value
 
 

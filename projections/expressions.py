@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 from projections.signals import Signal
 from projections.windows import Window, window_of
+from projections.wording import hinted
 
 if TYPE_CHECKING:
     from projections.source import ViewWriter
@@ -128,6 +129,10 @@ class Expr(ABC):
     def __lt__(self, other: Any) -> Condition:
         return Compare("<", self, lift(other))
 
+    def __bool__(self) -> bool:
+        hint = "say both(…, …) for and, either(…, …) for or, when(…, …, …) for if"
+        raise hinted(TypeError("what an expression is, is known only when it is read"), hint)
+
     def equals(self, other: Any) -> Condition:
         """Whether both are the same; ``==`` itself compares the expressions, not their values."""
         return Compare("==", self, lift(other))
@@ -226,7 +231,8 @@ class Arithmetic(Expr):
     def __post_init__(self) -> None:
         for side in (self.left, self.right):
             if side.dtype not in ("int", "float"):
-                raise TypeError(f"{self.op} needs numbers, not a {side.dtype}")
+                hint = "count() and distinct(…) make numbers of texts, when(….equals(…), 1, 0) of one of them"
+                raise hinted(TypeError(f"{self.op} needs numbers, not a {side.dtype}"), hint)
 
     @property
     def dtype(self) -> Dtype:
@@ -332,6 +338,12 @@ class Compare(Condition):
     left: Expr
     right: Expr
 
+    def __post_init__(self) -> None:
+        kinds = {_comparable(side.dtype) for side in (self.left, self.right) if side != Constant(None)}
+        if len(kinds) > 1 or "list" in kinds:
+            problem = f"a {self.left.dtype} is compared with a {self.right.dtype}"
+            raise hinted(TypeError(problem), "numbers are compared with numbers, texts with texts")
+
     def parts(self) -> tuple[Expr, ...]:
         return self.left, self.right
 
@@ -393,12 +405,17 @@ class When(Expr):
         return Operand(w.named(code), then.is_nullable or otherwise.is_nullable)
 
 
+def _comparable(dtype: Dtype) -> str:
+    return "number" if dtype in ("int", "float") else dtype
+
+
 def _common_dtype(then: Expr, otherwise: Expr) -> Dtype:
     sides = {side.dtype for side in (then, otherwise) if side != Constant(None)}
     if sides == {"int", "float"}:
         return "float"
     if len(sides) != 1:
-        raise TypeError(f"both sides of when() need one type, not {' and '.join(sorted(sides)) or 'null'}")
+        problem = f"both sides of when() need one type, not {' and '.join(sorted(sides)) or 'null'}"
+        raise hinted(TypeError(problem), "two numbers, or two texts; a side that is left out is null")
     return sides.pop()
 
 

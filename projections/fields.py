@@ -65,6 +65,69 @@ def dtypes_of(info: FieldInfo) -> tuple[Dtype, ...]:
     return ("int", "float") if info.is_whole else _DTYPES[info.kind]
 
 
+def fields_of(payload: type[msgspec.Struct], *kinds: FieldKind) -> list[str]:
+    """The names of the fields of some kinds."""
+    found = ((name, field_info(payload, name)) for name in payload.__struct_fields__)
+    return [name for name, info in found if info is not None and info.kind in kinds]
+
+
+def is_never_negative(payload: type[msgspec.Struct], path: str) -> bool:
+    """Whether the bounds of a numeric field leave no value below zero."""
+    *outer, name = path.split(".")
+    for each in outer:
+        nested = [t.cls for t in _types_of(payload, each) if isinstance(t, inspect.StructType)]
+        if not nested:
+            return False
+        payload = nested[0]
+    types = [each for each in _types_of(payload, name) if not isinstance(each, inspect.NoneType)]
+    return bool(types) and all(map(_is_from_zero, types))
+
+
+def _types_of(payload: type[msgspec.Struct], name: str) -> tuple[inspect.Type, ...]:
+    return next((_members(each.type) for each in _declared(payload) if each.name == name), ())
+
+
+def _is_from_zero(declared: inspect.Type) -> bool:
+    match declared:
+        case inspect.IntType(ge=ge, gt=gt) | inspect.FloatType(ge=ge, gt=gt):
+            return max(bound for bound in (ge, gt, -1) if bound is not None) >= 0
+        case inspect.LiteralType(values=values):
+            return all(isinstance(value, int) and value >= 0 for value in values)
+        case inspect.BoolType():
+            return True
+        case _:
+            return _kind(declared) == "amount"
+
+
+def undecodable(payload: type[msgspec.Struct]) -> str | None:
+    """The first field of a type that no JSON value is decoded to; None where there is none."""
+    return next((each.name for each in _declared(payload) if _has_foreign(each.type)), None)
+
+
+def _declared(payload: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    declared: tuple[inspect.Field, ...] = inspect.type_info(payload).fields  # type: ignore[attr-defined]
+    return declared
+
+
+def _has_foreign(declared: inspect.Type) -> bool:
+    match declared:
+        case inspect.CustomType(cls=cls):
+            return cls is not Amount
+        case inspect.StructType(cls=cls):
+            return undecodable(cls) is not None
+        case inspect.UnionType(types=types):
+            return any(map(_has_foreign, types))
+        case inspect.DictType(key_type=key, value_type=value):
+            return _has_foreign(key) or _has_foreign(value)
+        case inspect.TupleType(item_types=items):
+            return any(map(_has_foreign, items))
+        case inspect.Metadata(type=inner):
+            return _has_foreign(inner)
+        case _:
+            item = getattr(declared, "item_type", None)  # of lists, sets and the like
+            return item is not None and _has_foreign(item)
+
+
 def _members(declared: inspect.Type) -> tuple[inspect.Type, ...]:
     if isinstance(declared, inspect.UnionType):
         return declared.types
@@ -78,7 +141,7 @@ def _info(declared: inspect.Type, *, clears: bool) -> FieldInfo:
     is_null = any(isinstance(t, inspect.NoneType) for t in members)
     kinds = {_kind(t) for t in members if not isinstance(t, inspect.NoneType)}
     kind: FieldKind = kinds.pop() if len(kinds) == 1 else "mixed"
-    whole = all(isinstance(t, inspect.IntType | inspect.NoneType) for t in members)
+    whole = all(isinstance(t, inspect.IntType | inspect.LiteralType | inspect.NoneType) for t in members)
     words = tuple(word for t in members for word in _words(t)) if kind == "text" else ()
     return FieldInfo(kind, whole and kind == "number", is_null or clears, clears, words)
 
@@ -106,7 +169,8 @@ def _kind(declared: inspect.Type) -> FieldKind:
         case inspect.EnumType(cls=cls) if issubclass(cls, str):
             return "text"
         case inspect.LiteralType(values=values):
-            return "text" if all(isinstance(v, str) for v in values) else "mixed"
+            kinds = {type(value) for value in values}
+            return "text" if kinds == {str} else "number" if kinds == {int} else "mixed"
         case inspect.ListType() | inspect.VarTupleType():
             return "list"
         case inspect.StructType():

@@ -188,6 +188,11 @@ class Pack:
                 raise TypeError(
                     f"{own_name} must be a class of Payload: class {payload.__name__}(Payload, frozen=True)"
                 )
+            for said, given, known in (("by", by, ("lead", "org")), ("about", about, ("lead", "subject"))):
+                if given not in known:
+                    raise DefinitionError(
+                        calling_line(), f"{own_name}: {said}={given!r}", f"expected {' or '.join(known)}"
+                    )
             self.types.append(EventType(own_name, payload, self.name, by, about, is_activity))
             return payload
 

@@ -11,11 +11,11 @@ from eventstore.types import EventType, EventTypes
 from kernel.errors import DefinitionError, DuplicateFeature
 from kernel.settings import OrgSettings
 from projections.expressions import Expr
-from projections.fields import field_info
+from projections.fields import field_info, undecodable
 from projections.language import FeatureSpec, Pack, View
 from projections.packs import browsing, commerce, sales, service, tutoring
 from projections.signals import snake_case
-from projections.wording import did_you_mean, raising_line
+from projections.wording import did_you_mean, hint_for, raising_line
 
 BUILT_IN_PACKS: dict[str, Pack] = {each.pack.name: each.pack for each in (commerce, tutoring, service, browsing, sales)}
 
@@ -68,7 +68,7 @@ def declaring(pack: str) -> Iterator[None]:
         raise DefinitionError(f"{error.filename}:{error.lineno}", f"pack {pack}: {error.msg}") from error
     except Exception as error:  # - a pack may raise anything; the start ends with what and where
         where = raising_line(error.__traceback__) or pack
-        raise DefinitionError(where, f"pack {pack}: {type(error).__name__}: {error}") from error
+        raise DefinitionError(where, f"pack {pack}: {type(error).__name__}: {error}", hint_for(error)) from error
 
 
 def views_of(packs: Iterable[Pack], settings: OrgSettings) -> list[tuple[Pack, View]]:
@@ -88,6 +88,7 @@ def views_of(packs: Iterable[Pack], settings: OrgSettings) -> list[tuple[Pack, V
 
 def registered(own: Iterable[Pack]) -> EventTypes:
     """The registry of every type of the built-in packs, of further packs, and of the system."""
+    own = list(own)
     packs = [*BUILT_IN_PACKS.values(), *own]
     types = [*BUILT_IN, *(t for pack in packs for t in pack.types)]
     seen: dict[str, EventType] = {}
@@ -97,6 +98,10 @@ def registered(own: Iterable[Pack]) -> EventTypes:
             hint = f"the pack {first.pack} has one, at {_class_line(first)}: choose another name"
             raise DefinitionError(_class_line(each), f"event type declared twice: {each.name}", hint)
         seen[each.name] = each
+    for each in (one for pack in own for one in pack.types):
+        if path := undecodable(each.payload):
+            hint = "numbers, texts, flags, lists and structs of them; eventstore.fields has the usual ones"
+            raise DefinitionError(_class_line(each), f"{each.name}: no JSON value is what {path!r} declares", hint)
     return EventTypes(types)
 
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b, sha256
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from kernel.errors import DefinitionError, UnknownFeature
 from projections.listing import Listing
-from projections.selection import Selection, column_names_of
+from projections.selection import Column, Selection, columns_of, vector_of
 
 if TYPE_CHECKING:
     from projections.catalogue import Entities, Feature
@@ -102,18 +102,18 @@ class Span:
         """Whether every feature is the lead's."""
         return not self.market
 
-    def lead_only(self) -> Selection:
-        """The same for who knows no market. Raises ``UnknownFeature``."""
-        own = set(self.own.names)
-        for name in self.names:
-            if name not in own:
-                raise UnknownFeature(name)
-        return self.own
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns of the vector, of both sides."""
+        return columns_of(self.features)
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
-        """Columns of the vector, of both sides."""
-        return column_names_of(self.features)
+        return tuple(name for name, _, _ in self.columns)
+
+    def vector(self, values: Sequence[Any]) -> list[Any]:
+        """The numbers of the columns, given the values of both sides in the span's order."""
+        return vector_of(self.features, self.columns, values)
 
     @cached_property
     def encoded_columns(self) -> bytes:

@@ -15,15 +15,16 @@ from kernel.errors import DefinitionError
 from kernel.fixed import micro
 from kernel.times import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from projections.expressions import Dtype
-from projections.fields import FieldInfo, dtypes_of, field_info
+from projections.fields import FieldInfo, dtypes_of, field_info, fields_of
 from projections.local_time import LocalTime
 from projections.signals import TYPE, Computed, Condition, FieldLike, LocalField, Signal, field_name
 from projections.source import FoldWriter, Names, indented
 from projections.wording import did_you_mean
 
 #: ``int``: a whole number of any size; ``plain``: None, a number, string or tuple; ``array``: int64 values,
-#: ascending or not (None while empty; a list where a value exceeds 64 bits); ``dict``/``list``: None while empty.
-SlotKind = Literal["int", "plain", "array", "dict", "list"]
+#: ascending or not (None while empty; a list where a value exceeds 64 bits); ``tallies``: counts of few small values,
+#: 32 bits each; ``dict``/``list``: None while empty.
+SlotKind = Literal["int", "plain", "array", "tallies", "dict", "list"]
 
 #: How a field's value enters the fold: millionths, an 8-byte key, or as it is.
 ValueForm = Literal["micro", "key", "raw"]
@@ -173,11 +174,14 @@ class Plan:
             return self._computed_value(w, field, form)
         info = self.info(event_type, field)
         if form == "micro" and info.kind not in ("number", "amount", "flag"):
-            raise DefinitionError(event_type.name, f"{field!r} is a {info}, not a number")
+            numbers = fields_of(event_type.payload, "number", "amount", "flag")
+            hint = f"numbers of {event_type.name}: {', '.join(numbers) or 'none'}"
+            raise DefinitionError(event_type.name, f"{field!r} is a {info}, not a number", hint)
         if form == "key" and info.kind in ("list", "struct"):
-            raise DefinitionError(
-                event_type.name, f"{field!r} is a {info}: only a text, a number or a flag names a thing"
-            )
+            names = fields_of(event_type.payload, "text", "number", "amount", "flag", "mixed")
+            problem = f"{field!r} is a {info}: only a text, a number or a flag names a thing"
+            hint = f"those of {event_type.name}: {', '.join(names) or 'none'}"
+            raise DefinitionError(event_type.name, problem, hint)
         raw = self._raw(w, event_type, field)
         given = _given(raw, info, form)
         code = _converted(raw, info, form)

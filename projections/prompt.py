@@ -5,7 +5,7 @@ counts: "no purchase in 90 days" is known of who has ever bought) and none of it
 never said, as 3.5 is for a satisfaction that nobody gave.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from eventstore.event import Event
 from kernel.steps import Steps
 from kernel.times import format_time
-from projections.behind import behind
+from projections.behind import resting
 from projections.catalogue import Catalogue
 from projections.expressions import Constant, Expr, IfNull
 from projections.facts import lines_of
@@ -89,38 +89,57 @@ class Prompter:
         yield from walk.advance(at_us)
         values = dict(zip(everything.names, walk.values(at_us), strict=True))
         yield
-        past = Past(self._sieves, [e for e in events if e.at_us <= at_us and e.version not in walk.dead], at_us)
-        known = KnownValues(catalogue, values, past)
+        past = yield from Past.happened(self._sieves, events, at_us, walk.dead)
+        block = yield from self._written(KnownValues(catalogue, values, past), lead, at_us, max_chars)
+        yield from past.forgetting()
+        return block
+
+    def _written(self, known: "KnownValues", lead: str, at_us: int, max_chars: int) -> Steps[Block]:
         facts = yield from self._facts(known)
         if not facts:
             return EMPTY
-        return self._fitted(facts, known, lead, format_time(at_us), max_chars)
 
-    def _facts(self, known: Mapping[str, Any]) -> Steps[list[Fact]]:
+        def render(facts: Sequence[Fact]) -> str:
+            return self._template.render(facts, known, lead, format_time(at_us))
+
+        return (yield from _fitted(facts, lambda facts: known.politely(lambda: render(facts)), max_chars))
+
+    def _facts(self, known: "KnownValues") -> Steps[list[Fact]]:
         facts = []
         for line in self._lines:
-            values = [known.get(feature) for feature in line.features]
+            values = []
+            for feature in line.features:
+                value = yield from known.finding(feature)
+                values.append(value)
             if any(value is not None for value in values) and (text := line.write(values, self._currency)):
                 named = tuple(f for f, value in zip(line.features, values, strict=True) if value is not None)
                 facts.append(Fact(line.label, text, named))
             yield
         return facts
 
-    def _fitted(self, facts: list[Fact], known: Mapping[str, Any], lead: str, as_of: str, max_chars: int) -> Block:
-        """As many facts, from the first on, as keep the text within the length: found by halving."""
-        fewest, most = 0, len(facts)
-        text = self._template.render(facts, known, lead, as_of)
-        if len(text) <= max_chars:
-            return Block(text, facts, 0)
-        text = self._template.render([], known, lead, as_of)
-        while fewest < most - 1:
-            middle = (fewest + most) // 2
-            longer = self._template.render(facts[:middle], known, lead, as_of)
-            if len(longer) <= max_chars:
-                fewest, text = middle, longer
-            else:
-                most = middle
-        return Block(_whole_lines(text, max_chars), facts[:fewest], len(facts) - fewest)
+
+def _fitted(facts: list[Fact], render: Callable[[Sequence[Fact]], Steps[str]], max_chars: int) -> Steps[Block]:
+    """As many facts, from the first on, as keep the text within the length: found by halving."""
+    fewest, most = 0, len(facts)
+    text = yield from render(facts)
+    if len(text) <= max_chars:
+        return Block(text, facts, 0)
+    text = yield from render([])
+    while fewest < most - 1:
+        middle = (fewest + most) // 2
+        longer = yield from render(facts[:middle])
+        if len(longer) <= max_chars:
+            fewest, text = middle, longer
+        else:
+            most = middle
+    return Block(_whole_lines(text, max_chars), facts[:fewest], len(facts) - fewest)
+
+
+class _NotFound(Exception):
+    """Whether a value is known has not been found out yet."""
+
+    def __init__(self, reference: str) -> None:
+        self.reference = reference
 
 
 class KnownValues(Mapping[str, Any]):
@@ -128,11 +147,28 @@ class KnownValues(Mapping[str, Any]):
 
     def __init__(self, catalogue: Catalogue, values: Mapping[str, Any], past: Past) -> None:
         self._catalogue, self._values, self._past = catalogue, values, past
+        self._known: dict[str, bool] = {reference: False for reference, value in values.items() if value is None}
+
+    def finding(self, reference: str) -> Steps[Any]:
+        """The value if it is known, else None."""
+        if reference not in self._known:
+            expr = self._catalogue.specs[reference].documented.expr
+            self._known[reference] = yield from being_founded(expr, self._past)
+        return self._values[reference] if self._known[reference] else None
+
+    def politely(self, write: Callable[[], str]) -> Steps[str]:
+        """What ``write`` makes of the values. It begins anew whenever one must be found out first."""
+        while True:
+            try:
+                return write()
+            except _NotFound as missing:
+                yield from self.finding(missing.reference)
 
     def __getitem__(self, reference: str) -> Any:
         value = self._values[reference]
-        expr = self._catalogue.specs[reference].documented.expr
-        if value is None or not is_founded(expr, self._past):
+        if reference not in self._known:
+            raise _NotFound(reference)
+        if not self._known[reference]:
             raise KeyError(reference)
         return value
 
@@ -143,15 +179,21 @@ class KnownValues(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
-def is_founded(expr: Expr, past: Past) -> bool:
+def being_founded(expr: Expr, past: Past) -> Steps[bool]:
     """Whether a value rests on events, and on nothing assumed."""
-    return any(_rests(_lifetime(node), past) for node in expr.nodes()) and not any(
-        _is_assumed(node, past) for node in expr.nodes()
-    )
+    if not (yield from _any_rests((_lifetime(node) for node in expr.nodes()), past)):
+        return False
+    for node in expr.nodes():
+        if (yield from _being_assumed(node, past)):
+            return False
+    return True
 
 
-def _rests(node: Expr, past: Past) -> bool:
-    return any(True for _ in behind(node, past))
+def _any_rests(nodes: Iterable[Expr], past: Past) -> Steps[bool]:
+    for node in nodes:
+        if (yield from resting(node, past)):
+            return True
+    return False
 
 
 def _lifetime(node: Expr) -> Expr:
@@ -161,11 +203,11 @@ def _lifetime(node: Expr) -> Expr:
     return replace(node, window_us=None)
 
 
-def _is_assumed(node: Expr, past: Past) -> bool:
+def _being_assumed(node: Expr, past: Past) -> Steps[bool]:
     """Whether a default other than nothing stands in for a value that no event gives."""
     if not isinstance(node, IfNull) or not isinstance(node.default, Constant) or not node.default.value:
         return False
-    return not any(_rests(part, past) for part in node.value.nodes())
+    return not (yield from _any_rests(node.value.nodes(), past))
 
 
 def _whole_lines(text: str, max_chars: int) -> str:

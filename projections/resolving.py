@@ -7,7 +7,7 @@ from kernel.errors import DefinitionError
 from projections.expressions import Expr, mapped
 from projections.language import FeatureSpec, View
 from projections.references import Reference
-from projections.wording import did_you_mean
+from projections.wording import did_you_mean, hint_for
 
 
 def resolved(views: Iterable[View]) -> list[View]:
@@ -53,7 +53,7 @@ def _resolve(spec: FeatureSpec, specs: Mapping[str, FeatureSpec], done: dict[str
     try:
         done[spec.reference] = change(spec.documented.expr)
     except (TypeError, ValueError) as error:
-        raise DefinitionError(spec.where, f"{spec.reference}: {error}") from error
+        raise DefinitionError(spec.where, f"{spec.reference}: {error}", hint_for(error)) from error
     return done[spec.reference]
 
 

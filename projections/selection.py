@@ -26,15 +26,13 @@ class Selection:
         self.is_everything = features == entities.features
 
     @cached_property
-    def columns(self) -> tuple[tuple[str, int, str | None], ...]:
+    def columns(self) -> tuple[Column, ...]:
         """Columns of the vector: (name, index of the feature, category it stands for or None for its number).
 
         A category has a column per word of its vocabulary and one for every other word; open strings, lists and
         times have none.
         """
-        return tuple(
-            (name, index, word) for index, each in enumerate(self.features) for name, word in _columns_of(each)
-        )
+        return columns_of(self.features)
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -52,20 +50,29 @@ class Selection:
 
     def vector(self, values: Sequence[Any]) -> list[Any]:
         """The numbers of the columns; null stays None, a category's columns are 0 or 1 (all 0 for null)."""
-        return [
-            values[index] if word is None else self._one_hot(index, word, values[index])
-            for _, index, word in self.columns
-        ]
-
-    def _one_hot(self, index: int, word: str, value: str | None) -> int:
-        if word == "other":
-            return int(value is not None and value not in self.features[index].vocabulary)
-        return int(value == word)
+        return vector_of(self.features, self.columns, values)
 
 
-def column_names_of(features: Iterable[Feature]) -> tuple[str, ...]:
+#: A column of a vector: its name, the index of its feature, the category it stands for or None for its number.
+Column = tuple[str, int, str | None]
+
+
+def columns_of(features: Iterable[Feature]) -> tuple[Column, ...]:
     """The columns of a vector over these features, whatever entities they are of."""
-    return tuple(name for each in features for name, _ in _columns_of(each))
+    return tuple((name, index, word) for index, each in enumerate(features) for name, word in _columns_of(each))
+
+
+def vector_of(features: Sequence[Feature], columns: Iterable[Column], values: Sequence[Any]) -> list[Any]:
+    """The numbers of the columns; null stays None, a category's columns are 0 or 1 (all 0 for null)."""
+    return [
+        values[index] if word is None else _one_hot(features[index], word, values[index]) for _, index, word in columns
+    ]
+
+
+def _one_hot(feature: Feature, word: str, value: str | None) -> int:
+    if word == "other":
+        return int(value is not None and value not in feature.vocabulary)
+    return int(value == word)
 
 
 def _columns_of(feature: Feature) -> list[tuple[str, str | None]]:

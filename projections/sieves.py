@@ -5,12 +5,13 @@ that keeps of each event only the value it came with. So what counts here is wha
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from eventstore.event import Event
 from eventstore.types import EventTypes
+from kernel.steps import STEP_ITEMS, Steps, finish
 from kernel.times import DAY_US
 from projections.aggregators.base import Aggregate
 from projections.catalogue import Entities
@@ -20,6 +21,11 @@ from projections.language import View
 from projections.plan import Plan, ValueForm
 from projections.signals import FieldLike, Signal
 from projections.source import ViewWriter
+
+T = TypeVar("T")
+
+#: Events asked of a sieve in one step: a millisecond, where payloads have to be decoded first.
+_STEP_EVENTS = 500
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,17 @@ class Sieves:
         return self._made[key]
 
 
+class _NotSifted(Exception):
+    """A question rests on a sieve that has not seen the events yet."""
+
+    def __init__(self, sieve: Sieve) -> None:
+        self.sieve = sieve
+
+
 class Past:
     """The events that count for one entity as of a time.
+
+    Whoever asks about a long past asks within ``politely``: sifting it is what takes long.
 
     Parameters
     ----------
@@ -96,10 +111,9 @@ class Past:
     def __init__(self, sieves: Sieves, events: Sequence[Event], at_us: int) -> None:
         self.events, self.at_us = events, at_us
         self._sieves = sieves
-        self._places: dict[str, list[int]] = {}
-        for place, event in enumerate(events):
-            self._places.setdefault(event.type, []).append(place)
+        self._places: dict[str, list[int]] | None = None
         self._found: dict[Sieve, list[tuple[Event, Any]]] = {}
+        self._is_polite = False
 
     def of(
         self,
@@ -119,21 +133,70 @@ class Past:
         sieve = self._sieves.of(signal, field, form)
         found = self._found.get(sieve)
         if found is None:
-            found = self._found[sieve] = self._sifted(sieve)
+            if self._is_polite:
+                raise _NotSifted(sieve)
+            found = finish(self._sifting(sieve))
         if window_us is None:
             return found
         return found[bisect_right(found, self.at_us - window_us, key=lambda pair: pair[0].at_us) :]
+
+    @classmethod
+    def happened(cls, sieves: Sieves, events: Sequence[Event], at_us: int, dead: Collection[int]) -> Steps["Past"]:
+        """The past among events that go on after ``at_us``, without those of the versions in ``dead``."""
+        until = bisect_right(events, at_us, key=lambda event: event.at_us)
+        if not dead:
+            return cls(sieves, events[:until], at_us)
+        alive: list[Event] = []
+        for start in range(0, until, STEP_ITEMS):
+            part = events[start : min(until, start + STEP_ITEMS)]
+            alive += [event for event in part if event.version not in dead]
+            yield
+        return cls(sieves, alive, at_us)
+
+    def forgetting(self) -> Steps[None]:
+        """Give back what was sifted, a sieve in each step: of a long past that takes its time, too."""
+        while self._found:
+            self._found.popitem()
+            yield
+
+    def politely(self, ask: Callable[[], Steps[T]]) -> Steps[T]:
+        """What ``ask`` answers. Where it needs something sifted, that is done in steps, and it is asked anew."""
+        while True:
+            self._is_polite = True
+            try:
+                return (yield from ask())
+            except _NotSifted as missing:
+                sieve = missing.sieve
+            finally:
+                self._is_polite = False
+            yield from self._sifting(sieve)
 
     def local_date(self) -> int:
         """The local date of ``at_us``, in days since 1970-01-01."""
         return self._sieves.entities.compiled.plan.local_time.local_us(self.at_us) // DAY_US
 
-    def _sifted(self, sieve: Sieve) -> list[tuple[Event, Any]]:
+    def _sifting(self, sieve: Sieve) -> Steps[list[tuple[Event, Any]]]:
         payload_of = self._sieves.event_types.payload_of
+        placed = yield from self._placing()
+        places = sorted(place for name in sieve.types for place in placed.get(name, ()))
         found = []
-        for place in sorted(place for name in sieve.types for place in self._places.get(name, ())):
-            event = self.events[place]
-            value = sieve.value(event, payload_of(event))
-            if value is not None:
-                found.append((event, value[0]))
+        for start in range(0, len(places), _STEP_EVENTS):
+            for place in places[start : start + _STEP_EVENTS]:
+                event = self.events[place]
+                value = sieve.value(event, payload_of(event))
+                if value is not None:
+                    found.append((event, value[0]))
+            yield
+        self._found[sieve] = found
         return found
+
+    def _placing(self) -> Steps[dict[str, list[int]]]:
+        """Where the events of each type stand."""
+        if self._places is None:
+            places: dict[str, list[int]] = {}
+            for start in range(0, len(self.events), STEP_ITEMS):
+                for place, event in enumerate(self.events[start : start + STEP_ITEMS], start):
+                    places.setdefault(event.type, []).append(place)
+                yield
+            self._places = places
+        return self._places

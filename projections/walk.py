@@ -5,7 +5,7 @@ read at each of these times, and the instant of their next change. Reading ten t
 once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from eventstore.event import Event
@@ -29,6 +29,7 @@ class Walk:
     events : those that count, by (time, id); later ones than the walk ever reaches may be among them.
     picks : the values to read: (index of the view, index within it).
     dead : versions of events that are left out, since the fold raises on them.
+    start : makes the state that the events follow; by default that of an entity without events.
 
     Attributes
     ----------
@@ -42,13 +43,15 @@ class Walk:
         events: Sequence[Event],
         picks: Sequence[tuple[int, int]],
         dead: Iterable[int] = (),
+        start: Callable[[], Any] | None = None,
     ) -> None:
         self.dead = set(dead)
+        self._start = compiled.new if start is None else start
         self._compiled, self._types, self._events, self._picks = compiled, types, events, picks
         self._views = sorted({view for view, _ in picks})
         self._names = {view: compiled.view_names[view] for view in self._views}
         self._careful: set[str] = set()
-        self._state = compiled.new()
+        self._state = self._start()
         self._place = 0
         self._values: dict[int, tuple[Any, ...]] = {}
         self._changes: dict[int, int] = dict.fromkeys(self._views, BEFORE)
@@ -99,12 +102,17 @@ class Walk:
         self._state = state
         self._dirty |= self._compiled.touched[event.type]
 
+    def here(self) -> Callable[[], Any]:
+        """Makes states equal to this one, for a walk that goes on from here."""
+        kept = self._copied()
+        return lambda: self._compiled.load(self._compiled.dump(kept))
+
     def _copied(self) -> Any:
         return self._compiled.load(self._compiled.dump(self._state))
 
     def _start_again(self) -> Steps[None]:
         """Fold anew what was folded before this place: whether the event that raised left a trace is not asked."""
-        state = self._compiled.new()
+        state = self._start()
         for place, event in enumerate(self._events[: self._place]):
             fold = self._compiled.fold.get(event.type)
             if fold is not None and event.version not in self.dead:

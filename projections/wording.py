@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 _OURS = str(Path(__file__).parent)
 _PACKS = str(Path(__file__).parent / "packs")
@@ -30,6 +33,37 @@ def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
     names = list(known)
     near = get_close_matches(name, names, n=1)
     return f"did you mean {near[0]}?" if near else f"{what}: {', '.join(names) or 'none'}"
+
+
+def hint_for(error: BaseException) -> str:
+    """A hint at what was meant by a statement of a pack that raised: what it says itself, or the nearest name."""
+    said = "; ".join(getattr(error, "__notes__", ()))
+    if said:
+        return said
+    if isinstance(error, AttributeError) and error.name is not None:
+        known = [name for name in dir(error.obj) if not name.startswith("_")]
+        return did_you_mean(error.name, known, "there are")
+    if isinstance(error, NameError) and error.name is not None:
+        near = get_close_matches(error.name, _names_at(error.__traceback__), n=1)
+        return f"did you mean {near[0]}?" if near else f"import or assign {error.name} before this line"
+    if isinstance(error, ModuleNotFoundError):
+        return "install it for the Python that runs leadwheel, or put it into PYTHONPATH"
+    return ""
+
+
+def _names_at(traceback: TracebackType | None) -> list[str]:
+    """The names that the statement could have used."""
+    names: list[str] = []
+    while traceback is not None:
+        names = [*traceback.tb_frame.f_locals, *traceback.tb_frame.f_globals]
+        traceback = traceback.tb_next
+    return names
+
+
+def hinted(error: E, hint: str) -> E:
+    """The error with a hint for whoever wrote the pack."""
+    error.add_note(hint)
+    return error
 
 
 def calling_line() -> str:

@@ -1,6 +1,6 @@
 """Why a feature has its value: the sentence, the events behind it, and what time will make of it."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -11,10 +11,9 @@ from gateway.lookback import NOTHING, Lookback, check_known, look_back, times_of
 from gateway.orgs import Org
 from gateway.parameters import flag, query_of
 from gateway.problems import Problem
-from gateway.routes.catalogue import json_response
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
-from kernel.steps import finish_politely
+from kernel.steps import STEP_ITEMS, Steps, finish_politely
 from kernel.times import format_time
 from projections.catalogue import Feature
 from projections.explain import Explainer, Explanation
@@ -61,13 +60,17 @@ async def explain(service: Service, request: web.Request, org: Org) -> web.Respo
     explainer, own, feature, stream = _explained(org, lead, request.match_info["view:feature"])
     await check_known(service, lead)
     past = await look_back(service, stream, known_at_us, feature.affected_by) or NOTHING
-    explanation = await _explanation(explainer, own, feature, past, at_us)
-    return json_response(_answer(explanation, shown))
+    body = await finish_politely(_explaining(explainer, own, feature, past, at_us, shown))
+    await past.close()
+    return web.Response(body=body, content_type="application/json")
 
 
-async def _explanation(explainer: Explainer, own: str, feature: Feature, past: Lookback, at_us: int) -> Explanation:
-    steps = explainer.explain(own, past.events, at_us, dead=past.dead, shown_as=feature)
-    return await finish_politely(steps)
+def _explaining(
+    explainer: Explainer, own: str, feature: Feature, past: Lookback, at_us: int, shown: int | None
+) -> Steps[bytes]:
+    """The answer's body."""
+    found = yield from explainer.explain(own, past.events, at_us, dead=past.dead, shown_as=feature)
+    return (yield from _answering(found, shown))
 
 
 def _explained(org: Org, lead: Stream, reference: str) -> tuple[Explainer, str, Feature, Stream]:
@@ -83,20 +86,27 @@ def _explained(org: Org, lead: Stream, reference: str) -> tuple[Explainer, str, 
     return org.explainer, reference, org.catalogue.feature(reference), lead
 
 
-def _answer(found: Explanation, shown: int | None) -> ExplainAnswer:
-    events = found.events if shown is None else found.events[-shown:]
-    return ExplainAnswer(
+def _answering(found: Explanation, shown: int | None) -> Steps[bytes]:
+    """The answer's body. A hundred thousand events are ten megabytes of it: they are written part by part."""
+    events = (found.events if shown is None else found.events[-shown:])[::-1]
+    parts = []
+    for start in range(0, len(events), STEP_ITEMS):
+        part = [EventBehind(each.id, each.type, format_time(each.at_us)) for each in events[start : start + STEP_ITEMS]]
+        parts.append(msgspec.json.encode(part)[1:-1])
+        yield
+    answer = ExplainAnswer(
         feature=found.feature.feature,
         as_of=format_time(found.as_of_us),
         value=found.value,
         sentence=found.sentence,
         definition=found.definition,
         window=None if found.window is None else WindowBounds(*map(format_time, found.window)),
-        events=[EventBehind(event.id, event.type, format_time(event.at_us)) for event in reversed(events)],
+        events=cast("list[EventBehind]", msgspec.Raw(b"[%b]" % b",".join(parts))),
         event_count=len(found.events),
         next_change=None if found.next_change_us is None else format_time(found.next_change_us),
         next_value=found.next_value,
     )
+    return msgspec.json.encode(answer)
 
 
 ROUTES = (

@@ -45,12 +45,15 @@ async def lead_features(service: Service, request: web.Request, org: Org) -> web
         answer = entity.answers.get(raw_query)
         if answer is not None:
             if answer.holds(now_us):
+                service.answers.hits += 1
                 return _again(service, request, entity, answer, now_us)
             if answer.seam is not None and (ready := _rejoined(service, request, entity, answer, now_us)) is not None:
+                service.answers.joins += 1
                 return ready
     ask = ask_of(org, raw_query, request, now_us)
     if not ask.is_live:
         return await _at(service, request, stream, ask, now_us)
+    service.answers.misses += 1
     if ask.span.is_own:
         return await _live(service, request, stream, ask, raw_query)
     return await _joined(service, request, stream, ask, raw_query)

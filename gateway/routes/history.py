@@ -1,4 +1,4 @@
-"""A lead's features through time: one pass over its log, a row for each step."""
+"""A lead's features through time, and its market's: one pass over each log, a row for each step."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from eventstore.event import Stream
-from gateway.asks import FEATURES, KNOWN_AT, SERVICE, TIME, VIEWS, not_ahead, select
+from gateway.asks import FEATURES, KNOWN_AT, SERVICE, TIME, VIEWS, not_ahead, span_of
 from gateway.lookback import NOTHING, check_known, look_back
 from gateway.orgs import Org
 from gateway.parameters import names, query_of, time_text
@@ -43,14 +43,16 @@ async def lead_history(service: Service, request: web.Request, org: Org) -> web.
     now_us = service.clock.now_us()
     instants = _instants(query, now_us)
     known_at_us = not_ahead(time_text(query, "known_at", now_us), now_us)
-    selection = select(org, names(query, "views"), names(query, "features"), query.get("service"))
+    views, features = names(query, "views"), names(query, "features")
+    span, _ = span_of(org, views, features, query.get("service"), "list")
     stream = Stream(org.name, "lead", request.match_info["lead"])
     await check_known(service, stream)
-    past = await look_back(service, stream, known_at_us) or NOTHING
-    catalogue = org.catalogue
-    steps = history(catalogue.compiled, catalogue.event_types, past.events, selection, instants, dead=past.dead)
-    rows = await finish_politely(steps)
-    head = b'{"names":' + msgspec.json.encode(selection.names) + b',"items":['
+    past = (await look_back(service, stream, known_at_us) or NOTHING) if span.own.names else NOTHING
+    market = None if span.is_own else await service.markets.of(org.name).rows_at(span, instants, known_at_us)
+    compiled, types = org.catalogue.compiled, org.catalogue.event_types
+    rows = await finish_politely(history(compiled, types, past.events, span, instants, dead=past.dead, market=market))
+    await past.close()
+    head = b'{"names":' + msgspec.json.encode(span.names) + b',"items":['
     return web.Response(body=head + b",".join(rows) + b"]}", content_type="application/json")
 
 

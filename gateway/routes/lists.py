@@ -1,5 +1,6 @@
 """Ranked lists and search: the leads of an org by a feature's value, filtered, searched, page by page."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -7,16 +8,19 @@ from aiohttp import web
 
 from gateway.lists.org_lists import LeadPage, Question
 from gateway.orgs import Org
-from gateway.parameters import names, page_of, query_of
+from gateway.parameters import choice, names, page_of, query_of
 from gateway.problems import invalid_parameter
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
+from kernel.settings_scoring import DEFAULT_CONFIGURATION
 from kernel.times import format_time
 from projections.ranking.conditions import EXPECTED, Condition, condition_of
 from projections.ranking.paging import Place
+from scoring.priority import TIERS
+from scoring.ranking import Ranking
 
-PARAMETERS = ("sort", "filter", "q", "features", "limit", "cursor")
+PARAMETERS = ("sort", "filter", "q", "tier", "features", "limit", "cursor")
 Q_MAX = 256
 FILTERS_MAX = 16
 
@@ -35,6 +39,11 @@ Q = Query(
     "q",
     "Only leads whose id, name, e-mail or company contains this text, in any case",
     {"type": "string", "minLength": 1, "maxLength": Q_MAX},
+)
+TIER = Query(
+    "tier",
+    "Only leads whose latest prediction of conversion, under the configuration `default`, is in this tier",
+    {"enum": list(TIERS)},
 )
 SHOWN = Query("features", "Comma-separated references view:name to show beside the one sorted by")
 
@@ -59,10 +68,12 @@ async def list_leads(service: Service, request: web.Request, org: Org) -> web.Re
     query = query_of(request, PARAMETERS, repeatable=("filter",))
     filters = request.rel_url.query.getall("filter", [])
     question = _question(org, query, filters)
-    identity = (query.get("sort", ""), *filters, "", query.get("q", ""))
+    tier = choice(query, "tier", TIERS) if "tier" in query else None
+    identity = (query.get("sort", ""), *filters, "", query.get("q", ""), *([] if tier is None else [tier]))
     page = page_of(query, "leads", org.name, *identity, key=tuple[str, float | None, int])
     after = None if page.after is None else (page.after[0], Place(page.after[1], page.after[2]))
-    found = await service.lists.of(org.name).page(question, page.limit, after)
+    is_wanted = None if tier is None else _in_tier((await service.scores.of(org)).ranking(DEFAULT_CONFIGURATION), tier)
+    found = await service.lists.of(org.name).page(question, page.limit, after, is_wanted)
     last_key = None if found.last is None else [found.last[0], *found.last[1]]
     return json_response(page.answer(_items(found, question), last_key))
 
@@ -83,6 +94,14 @@ def _question(org: Org, query: dict[str, str], filters: list[str]) -> Question:
     for each in features:
         org.catalogue.feature(each)
     return Question(reference, is_descending, tuple(_condition(org, text) for text in filters), wanted, tuple(features))
+
+
+def _in_tier(ranking: Ranking, tier: str) -> Callable[[str], bool]:
+    def is_wanted(lead: str) -> bool:
+        standing = ranking.get(lead)
+        return standing is not None and standing.tier == tier
+
+    return is_wanted
 
 
 def _condition(org: Org, text: str) -> Condition:
@@ -112,7 +131,7 @@ ROUTES = (
         "first heard of. Pages after the first go on in the order of the first, so that each lead comes exactly once, "
         "with its values of now. The first question about a feature builds its list: `503 list_building` with "
         "`progress` until it stands.",
-        query=(SORT, FILTER, Q, SHOWN, LIMIT, CURSOR),
+        query=(SORT, FILTER, Q, TIER, SHOWN, LIMIT, CURSOR),
         answers={200: Content(LeadList)},
         problems=(422, 503),
     ),

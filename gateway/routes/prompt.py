@@ -57,7 +57,9 @@ async def _block(service: Service, org: Org, lead: str, at_us: int, known_at_us:
         past = await look_back(service, Stream(org.name, "lead", lead), known_at_us)
         if past is None:
             return EMPTY
-        return await finish_politely(org.prompter.block(lead, past.events, at_us, max_chars, dead=past.dead))
+        block = await finish_politely(org.prompter.block(lead, past.events, at_us, max_chars, dead=past.dead))
+        await past.close()
+        return block
     except Exception as error:  # noqa: BLE001 - the caller writes to a customer now: counted, logged, answered empty
         service.prompt_failures += 1
         _log.error("prompt_failed", org=org.name, exc_info=error)

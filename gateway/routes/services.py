@@ -62,6 +62,7 @@ async def put_service(service: Service, request: web.Request, org: Org) -> web.R
     defined = await org.services.define(
         name, wanted.features, ingest=service.ingest, store=service.store, clock=service.clock
     )
+    await (await service.policies.of(org)).follow_service(name)
     return json_response(document(org, defined))
 
 

@@ -15,6 +15,7 @@ from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Route
 from gateway.service import Service
 from kernel.ids import format_position
+from kernel.steps import finish_politely, ordering, releasing
 from kernel.times import format_time
 
 
@@ -46,12 +47,16 @@ async def timeline(service: Service, request: web.Request, org: Org) -> web.Resp
     (info,) = await service.store.info([stream])
     if info is None or not info.is_known:
         raise Problem("lead_not_found", f"no lead {lead}")
-    events = sorted(await service.store.read(stream), key=order_key)
+    log = await service.store.read(stream)
+    events = await finish_politely(ordering(log, order_key))
     retracted = retracted_ids(events)
+    log.clear()
     end = len(events) if page.after is None else bisect_left(events, tuple(page.after), key=order_key)
     chosen = events[max(0, end - page.limit) : end][::-1]
     last_key = list(order_key(chosen[-1])) if end > page.limit else None
-    return json_response(page.answer([document(event, retracted) for event in chosen], last_key))
+    response = json_response(page.answer([document(event, retracted) for event in chosen], last_key))
+    await finish_politely(releasing(events))
+    return response
 
 
 def document(event: Event, retracted: frozenset[str]) -> LoggedEvent:

@@ -203,10 +203,10 @@ def packed(values: Ints) -> Any:
     return [str(value) for value in values]
 
 
-def unpacked(dumped: Any) -> Ints:
+def unpacked(dumped: Any, code: str = "q") -> Ints:
     """What ``packed`` was made of. Raises ``ValueError`` or ``TypeError``."""
     if isinstance(dumped, bytes):
-        values = array("q")
+        values = array(code)
         values.frombytes(dumped)
         return values if sys.byteorder == "little" else swapped(values)
     return [int(each) for each in dumped]
@@ -220,9 +220,10 @@ def swapped(values: "array[int]") -> "array[int]":
 
 def listed(values: dict[Any, Any]) -> list[Any]:
     """A dictionary as its keys and values: msgpack maps would lose the order and wide integers."""
-    if all(value is None or -WIDE <= value < WIDE for value in values.values()):
-        return [list(values), list(values.values())]
-    return [list(values), [value if value is None else str(value) for value in values.values()]]
+    own = list(values.values())
+    if [value for value in own if value is not None and not -WIDE <= value < WIDE]:
+        own = [value if value is None else str(value) for value in own]
+    return [list(values), own]
 
 
 def unlisted(dumped: Any) -> dict[Any, Any]:

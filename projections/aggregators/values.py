@@ -78,7 +78,7 @@ def count_lines(slot: str, value: str) -> list[str]:
     return [*made("counts", slot, "{}"), f"counts[{value}] = counts.get({value}, 0) + 1"]
 
 
-#: Fields of few small values are counted in an array: a quarter of a dictionary's memory.
+#: Fields of few small values are counted in an array: an eighth of a dictionary's memory. No lead has 2³² events.
 _SIZES: dict[FieldLike, int] = {HOUR: 24, WEEKDAY: 7}
 
 
@@ -105,14 +105,14 @@ class Mode(Windowed):
         if self.window_us is not None:
             return log_of(plan, self.signal, self.field, self._form)
         slug = f"{self.signal.slug}_{field_name(self.field)}"
-        slot = plan.slot(f"{slug}_counts", "array" if self.field in _SIZES else "dict", "None")
+        slot = plan.slot(f"{slug}_counts", "tallies" if self.field in _SIZES else "dict", "None")
         plan.on(self.signal, lambda value: self._count_lines(slot, value), field=self.field, form=self._form)
         return slot
 
     def _count_lines(self, slot: str, value: str) -> list[str]:
         if self.field not in _SIZES:
             return count_lines(slot, value)
-        return [*made("counts", slot, f'array("q", bytes({8 * _SIZES[self.field]}))'), f"counts[{value}] += 1"]
+        return [*made("counts", slot, f'array("I", bytes({4 * _SIZES[self.field]}))'), f"counts[{value}] += 1"]
 
     def emit(self, w: ViewWriter) -> Operand:
         kept = self.kept(w.plan)

@@ -68,7 +68,7 @@ def interaction(view: View, settings: OrgSettings) -> None:
     view["days_since_first"] = known(since(first)).doc("whole days since the first interaction", unit="days", null=few)
     view["days_since_last"] = known(since(last)).doc("whole days since the last interaction", unit="days", null=few)
     view["interaction_timespan_days"] = known(days_between(first, last)).doc(
-        "whole days from the first to the last interaction", unit="days", null=few
+        "whole days from the first to the last interaction", unit="days", range="0 or more", null=few
     )
     for action, count in zip(ACTIONS, counts, strict=True):
         view[f"{action}_frequency"] = known(count / total).doc(

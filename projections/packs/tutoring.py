@@ -245,7 +245,12 @@ lifetime["customer_tenure_days"] = when(
     subscription.latest(TYPE).equals("subscription_cancelled"),
     days_between(signups.first_time(), subscription.last_time()),
     since(signups.first_time()),
-).doc("whole days from the first sign-up to now, or to the cancellation in force", unit="days", null="never signed up")
+).doc(
+    "whole days from the first sign-up to now, or to the cancellation in force",
+    unit="days",
+    range="0 or more",
+    null="never signed up",
+)
 lifetime["subscription_tier"] = apply(
     tier_rank, events(SignedUp, SubscriptionChanged).latest("tier"), returns="int"
 ).doc("latest tier: budget 0, standard 1, premium 2", range="0 to 2", null="no tier given")
@@ -297,7 +302,7 @@ trend["rating_trend"] = (window["avg_session_rating_7d"] - window["avg_session_r
     "mean rating in 7 days less that in 30 days", range="-4 to 4", null="none rated in 7 days"
 )
 trend["engagement_trend"] = (window["login_count_7d"] - window["login_count_14d"]).doc(
-    "logins in 7 days less those in 14", unit="logins"
+    "logins in 7 days less those in 14", unit="logins", range="0 or less"
 )
 trend["spend_acceleration"] = (window["payment_amount_7d"] / 7 - window["payment_amount_30d"] / 30).doc(
     "spend a day in 7 days less that in 30 days", unit="currency a day"

@@ -4,7 +4,7 @@ A lead's row never moves; that of a lead that is gone stays empty, so that a lis
 lead for it. Everything is derived state: the keeper puts a row whenever a lead changed or its values ran out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from projections.ranking.paging import Standing
 from projections.ranking.search import Haystack
 
 _CAPACITY = 1024
+_CHOSEN_AT_ONCE = 4096
 
 
 class Row(NamedTuple):
@@ -117,6 +118,12 @@ class Table:
         """Whether a lead's id, name, e-mail or company contains a text, in any case: a byte for each row, in chunks."""
         return self._haystack.find(wanted)
 
+    def choose(self, is_wanted: Callable[[str], bool]) -> Iterator[bytes]:
+        """Whether each lead is wanted, by its id: a byte for each row, in chunks of a millisecond."""
+        for start in range(0, self._rows, _CHOSEN_AT_ONCE):
+            chunk = self._who[start : min(start + _CHOSEN_AT_ONCE, self._rows)]
+            yield bytes(who is not None and is_wanted(who[0]) for who in chunk)
+
     def select(
         self,
         sort: str | None,
@@ -124,20 +131,22 @@ class Table:
         is_descending: bool,
         conditions: Sequence[Condition] = (),
         found: bytes | None = None,
+        chosen: bytes | None = None,
     ) -> Standing:
         """The leads that fulfil every condition, in the order in which they were first heard of without ``sort``.
 
         Parameters
         ----------
-        found : the chunks of a search, joined; rows that are younger are not among the found.
+        found, chosen : the chunks of ``search`` and of ``choose``, joined; rows that are younger are not among them.
         """
         mask = self._is_listed[: self._rows].copy()
-        if found is not None:
-            is_found = np.frombuffer(found, dtype=np.bool_)[: self._rows]
-            mask[: len(is_found)] &= is_found
-            mask[len(is_found) :] = False
-        for each in conditions:
-            mask &= each.mask(self._column(each.reference), self._rows)
+        for each in (found, chosen):
+            if each is not None:
+                is_found = np.frombuffer(each, dtype=np.bool_)[: self._rows]
+                mask[: len(is_found)] &= is_found
+                mask[len(is_found) :] = False
+        for condition in conditions:
+            mask &= condition.mask(self._column(condition.reference), self._rows)
         rows = np.flatnonzero(mask)
         numbers = self._numbers[rows]
         if sort is None:

@@ -362,6 +362,44 @@ async def test_what_was_known_at_a_time_is_what_was_said_then(door: Door) -> Non
         assert batch["results"][0]["values"] == values
 
 
+async def test_a_history_shows_the_market_as_reads_at_each_instant_do(door: Door) -> None:
+    await door.events(purchase("a", "1", 7, at_us=NOW - 9 * DAY_US))
+    for count in range(12):
+        late = NOW - (count * 5 % 12) * DAY_US
+        await door.events(
+            available("algebra", str(count), f"t{count}", at_us=late),
+            {
+                "subject": "physics",
+                "type": "match_requested",
+                "time": format_time(late),
+                "data": {"request_id": f"{count}"},
+            },
+        )
+    await door.events({"subject": "algebra", "type": "event_retracted", "data": {"event_id": "3"}})
+    mixed = b'{"features": ["market:tutor_count_algebra", "rfm:monetary_total"]}'
+    await door.send("PUT", "services/mixed", data=mixed, headers={"Content-Type": "application/json"})
+    known = quote(format_time(door.clock.now_us()))
+    door.clock.advance(3600)
+    await door.events(available("algebra", "later", "t99", at_us=NOW - 8 * DAY_US))
+    span = f"from={format_time(NOW - 20 * DAY_US)}&to={format_time(NOW + 40 * DAY_US)}&step={2.5 * 86_400}"
+    for asked in (
+        "features=market:tutor_count_algebra",
+        "features=market:tutor_count_algebra,rfm:monetary_total,market:supply_demand_ratio_physics,rfm:recency_days",
+        "features=market:tutor_count_english,market:utilization_rate_algebra",
+        "views=market",
+        "views=rfm,market",
+        "views=*",
+        "service=mixed",
+        f"features=market:tutor_count_algebra,rfm:monetary_total&known_at={known}",
+    ):
+        status, body = await door.get(f"leads/a/features/history?{asked}&{span}")
+        assert (status, len(body.get("items", ()))) == (200, 25), (asked, body)
+        for row in body["items"]:
+            values = await door.values("a", f"?{asked}&at={row['at']}")
+            assert body["names"] == list(values)
+            assert row["values"] == list(values.values()), (asked, row["at"])
+
+
 OWN_PACK = """
 from typing import Literal
 

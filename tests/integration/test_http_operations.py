@@ -33,6 +33,48 @@ async def test_the_version_is_the_packages(door: Door) -> None:
     assert body["version"]
 
 
+async def scraped(door: Door) -> dict[str, float]:
+    text = await (await door.raw("GET", "/metrics")).text()
+    pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+async def test_kept_answers_folds_and_refusals_are_counted(door: Door) -> None:
+    before = await scraped(door)
+    await door.events(purchase("a", "1"), purchase("b", "2"))
+    for query in ("", "", "", "?views=*"):
+        await door.values("a", query)
+    market = {"subject": "algebra", "type": "tutor_unavailable", "data": {"tutor_id": "t"}}
+    for event_id in "12":
+        await door.events({**market, "id": event_id})
+        await door.values("b", "?views=*")  # finds the market changed, and "a" finds what "b" was told
+        await door.values("a", "?views=*")
+    await door.post("events", [purchase("a", "1", 99), purchase("a", "3"), {"lead": "a", "type": "nothing"}])
+    await door.post("events", {"lead": "a", "type": "purchase_completed", "data": {"amount": "NaN"}})
+    await door.post("events?atomic=true", [purchase("a", "4"), {"lead": "a", "type": "nothing"}])
+    await door.post("events", b"{")
+    await door.get("leads/a/features?at=yesterday")
+    await door.get("leads/nobody/features")
+    moved = {name: value - before.get(name, 0) for name, value in (await scraped(door)).items()}
+    assert moved['leadwheel_answers_total{outcome="hit"}'] == 2
+    assert moved['leadwheel_answers_total{outcome="joined"}'] >= 1
+    assert moved['leadwheel_answers_total{outcome="miss"}'] >= 3
+    errors = {
+        name.split('"')[1]: value
+        for name, value in moved.items()
+        if name.startswith("leadwheel_validation_errors") and value
+    }
+    assert errors == {
+        "event_conflict": 1,
+        "event_unknown_type": 2,
+        "event_invalid": 1,
+        "malformed_json": 1,
+        "invalid_time": 1,
+    }
+    assert moved["leadwheel_fold_seconds_count"] == 5
+    assert moved['leadwheel_fold_seconds_bucket{le="+Inf"}'] == 5
+
+
 async def test_metrics_are_labelled_by_route_and_all_documented(door: Door) -> None:
     await door.events(purchase("a", "1"))
     await door.values("a")

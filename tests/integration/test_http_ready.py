@@ -1,8 +1,10 @@
 """An answer from bytes equals one that aiohttp builds, header by header."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from kernel.times import DAY_US
@@ -55,6 +57,25 @@ async def test_requests_out_of_the_ordinary_get_their_own_answer(door: Door) -> 
     assert b"Connection: close" in await _raw(door, _request(Connection="close"))
     etag = (await door.raw("GET", PATH)).headers["ETag"]
     assert (await door.raw("GET", PATH, headers={"If-None-Match": etag})).status == 304
+
+
+def _post(number: int, version: str = "1.1", **headers: str) -> bytes:
+    body = msgspec.json.encode(purchase("43", str(number), 1))
+    head = [f"POST {BASE}/events HTTP/{version}", "Host: x", f"Content-Length: {len(body)}"]
+    lines = [*head, *(f"{k}: {v}" for k, v in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+async def test_a_receipt_in_bytes_is_the_one_that_aiohttp_builds(door: Door) -> None:
+    answers = await _raw(door, _post(1) + _post(2, Connection="close"))
+    first, _, rest = answers.partition(b"\r\n\r\n")
+    body, _, second = rest.partition(b"HTTP/1.1 ")
+    head = sorted(re.sub(rb"Date: [^\r]+", b"Date: ", first).split(b"\r\n"))
+    built, _, other = second.partition(b"\r\n\r\n")
+    lines = (b"HTTP/1.1 " + re.sub(rb"Date: [^\r]+", b"Date: ", built)).split(b"\r\n")
+    assert head == sorted(line for line in lines if line != b"Connection: close")
+    assert msgspec.json.decode(body)["accepted"] == msgspec.json.decode(other)["accepted"] == 1
+    assert (await _raw(door, _post(3, "1.0"))).startswith(b"HTTP/1.0 200 OK\r\n")
 
 
 async def test_an_event_or_a_day_makes_a_new_answer(door: Door) -> None:

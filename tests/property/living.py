@@ -15,7 +15,7 @@ from eventstore.memory_snapshots import MemorySnapshots
 from gateway.feed.following import Following
 from gateway.lists.org_lists import OrgLists
 from kernel.clock import VirtualClock
-from kernel.ids import IdSource
+from kernel.ids import IdSource, Position
 from kernel.settings import ListsSettings
 from kernel.times import DAY_US, MAX_US, MIN_US, format_time, parse_time
 from projections.catalogue import Catalogue
@@ -65,12 +65,15 @@ class Life:
             drain=self._drain,
         )
         self.told: list[tuple[str, Change]] = []
+        self.passed: list[Event] = []
+        self.begun = Position(0)  #: events after it are to be told
         self.following = Following(
             catalogue=catalogue,
             store=self.store,
             host=self.host,
             clock=self.clock,
             publish=lambda lead, change: self.told.append((lead, change)),
+            passed=self.passed.append,
             leads_max=leads_max,
             tick_s=1e-6,  # a timer fires at most a tick late: here never
         )

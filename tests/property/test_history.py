@@ -27,13 +27,13 @@ def test_every_row_is_a_read_as_of_its_instant(
 ) -> None:
     catalogue = catalogue_of(org)
     events = stored(drawn.events, drawn.newest_us)
-    selection = catalogue.select(views=None if view is None else [view])
+    span = catalogue.span(views=None if view is None else [view])
     instants = range(drawn.tau_us - before * step_us, drawn.tau_us + 3 * step_us, step_us)
     counting = effective(events).events
-    rows = finish(history(catalogue.compiled, catalogue.event_types, counting, selection, instants))
+    rows = finish(history(catalogue.compiled, catalogue.event_types, counting, span, instants))
     decoded = [msgspec.json.decode(row) for row in rows]
     assert [parse_rfc3339(row["at"]) for row in decoded] == list(instants)
     for at_us, row in zip(instants, decoded, strict=True):
         entity = refolded(LEAD, 7, catalogue, events, until_us=at_us)
         entity.read(at_us)
-        assert msgspec.json.encode(row["values"]) == msgspec.json.encode(entity.values(selection))
+        assert msgspec.json.encode(row["values"]) == msgspec.json.encode(entity.values(span.own))

@@ -89,6 +89,44 @@ def test_any_sequence_of_reads_of_the_past_says_what_a_whole_fold_says(history: 
         asyncio.run(run())
 
 
+@given(subject_histories(40), st.data())
+@settings(max_examples=40, deadline=None)
+def test_values_at_many_instants_are_what_a_whole_fold_says_at_each(history: History, data: st.DataObject) -> None:
+    gaps = data.draw(st.lists(st.sampled_from([0, 1, HOUR_US]), min_size=len(history.events), max_size=99))
+    recorded = [history.newest_us + sum(gaps[: index + 1]) for index in range(len(history.events))]
+    events = stored(history.events, recorded, SUBJECT)
+    known_at_us = data.draw(st.none() | st.sampled_from(recorded)) if recorded else None
+    step_us = data.draw(st.sampled_from([1, HOUR_US, DAY_US, 9 * DAY_US]))
+    from_us = history.tau_us - data.draw(st.integers(0, 20)) * step_us
+    instants = range(from_us, from_us + 25 * step_us, step_us)
+    everything = CATALOGUE.subjects.everything
+    log = Log(events)
+    log.length = len(events)
+
+    async def run() -> list[list[Any]]:
+        return await reader_of(log).rows(instants, known_at_us, everything.picks)
+
+    with small(data.draw(st.sampled_from([1, 2, 4])), data.draw(st.sampled_from([1, 2, 3]))):
+        rows = asyncio.run(run())
+    for at_us, row in zip(instants, rows, strict=True):
+        entity = refolded(SUBJECT, 7, CATALOGUE, events, until_us=at_us, known_at_us=known_at_us)
+        entity.read(at_us)
+        assert row == entity.values(everything)
+
+
+async def test_a_year_by_the_hour_reads_and_folds_each_event_once() -> None:
+    events = year_of_events(20_000)
+    log = Log(events)
+    log.length = len(events)
+    instants = range(BASE_US, BASE_US + 365 * DAY_US, HOUR_US)
+    rows = await reader_of(log).rows(instants, None, CATALOGUE.subjects.everything.picks)
+    assert log.was_read < 2.2 * len(events), "once for the map, once for the values"
+    check(await reader_of(log).read(instants[-1], None), events, instants[-1], None)
+    entity = refolded(SUBJECT, 7, CATALOGUE, events, until_us=instants[5000])
+    entity.read(instants[5000])
+    assert rows[5000] == entity.values(CATALOGUE.subjects.everything)
+
+
 def year_of_events(count: int) -> list[Event]:
     """A tutor's hours, one event after the other over a year, some an hour late."""
     step_us = 365 * DAY_US // count

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from unittest import mock
 
 import msgspec
 
 from eventstore.event import Event, Stream
 from eventstore.fields import Number
-from eventstore.types import Payload
+from eventstore.types import EventTypes, Payload
 from kernel.ids import Position
 from kernel.settings import OrgSettings
+from kernel.steps import Steps
 from kernel.times import DAY_US, parse_rfc3339
 from projections.aggregators.base import Aggregate
 from projections.behind import behind
@@ -88,6 +90,22 @@ OWN = f"{__name__}"
 @cache
 def explainer_of(catalogue: Catalogue) -> Explainer:
     return Explainer(catalogue, catalogue.event_types, "EUR")
+
+
+def most_at_once(steps: Steps[Any]) -> int:
+    """The most payloads that are looked at between two of the steps."""
+    looked = most = 0
+    payload_of = EventTypes.payload_of
+
+    def counted(types: EventTypes, event: Event) -> Any:
+        nonlocal looked
+        looked += 1
+        return payload_of(types, event)
+
+    with mock.patch.object(EventTypes, "payload_of", counted):
+        for _ in steps:
+            most, looked = max(most, looked), 0
+    return max(most, looked)
 
 
 def stored(*happened: tuple[str, float, dict[str, Any]]) -> list[Event]:

@@ -29,6 +29,7 @@ class {camel}Booked(Payload, frozen=True):
     note: Text | None = None
     flag: bool = False
     tags: list[Text] | None = None
+    stars: Literal[1, 2, 3] | None = None
 
 
 demos = events({camel}Booked)

@@ -7,7 +7,7 @@ from kernel.errors import UnknownFeature
 from kernel.steps import finish
 from kernel.times import DAY_US
 from projections.explain import Explanation
-from tests.unit.projections.hindsight import NOW, OWN, catalogue_of, explainer_of, stored
+from tests.unit.projections.hindsight import NOW, OWN, catalogue_of, explainer_of, most_at_once, stored
 
 
 def explained(reference: str, events: list[Event], *packs: str, at_us: int = NOW, **more: Any) -> Explanation:
@@ -146,3 +146,13 @@ def test_an_event_that_the_fold_raises_on_is_behind_nothing() -> None:
 def test_a_feature_that_is_not_there_is_not_explained() -> None:
     with pytest.raises(UnknownFeature):
         explained("rfm:nothing", [])
+
+
+@pytest.mark.parametrize(
+    "reference", ["engagement:avg_response_time_seconds", "temporal:preferred_hour_of_day", "campaign:campaign_ignored"]
+)
+def test_a_long_past_is_explained_in_steps(reference: str) -> None:
+    thread = ("message_sent", "message_received", "campaign_received")
+    data = {"conversation_id": "a", "campaign_id": "b"}
+    events = stored(*((thread[n % 3], n / 1000, data) for n in range(6000)))
+    assert most_at_once(explainer_of(catalogue_of()).explain(reference, events, NOW)) <= 1000

@@ -81,12 +81,6 @@ def test_what_neither_side_has_is_unknown(asked: list[str]) -> None:
         CATALOGUE.span(asked)
 
 
-def test_who_reads_leads_only_is_told_which_feature_is_none_of_theirs() -> None:
-    assert CATALOGUE.span(["rfm"]).lead_only().names == CATALOGUE.select(["rfm"]).names
-    with pytest.raises(UnknownFeature, match="market:tutor_count_physics"):
-        CATALOGUE.span(features=["rfm:recency_days", "market:tutor_count_physics"]).lead_only()
-
-
 def test_the_fingerprint_knows_of_the_market_only_where_it_is_asked_for() -> None:
     other = Catalogue("default", OrgSettings(subjects=(*SUBJECTS, "chemistry")))
     assert CATALOGUE.span().fingerprint == other.span().fingerprint == CATALOGUE.fingerprint

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import run
+from gateway.commands.common import results
 from kernel.errors import DefinitionError, DuplicateFeature
 from kernel.settings import OrgSettings
 from projections.catalogue import Catalogue
@@ -33,8 +34,16 @@ MISTAKES = {
         "unknown field 'quote'",
         "did you mean note?",
     ),
-    "a text as a number": ('view["x"] = demos.mean("note")', "'note' is a text, not a number", ""),
-    "a list as a key": ('view["x"] = demos.distinct("tags")', "'tags' is a list", ""),
+    "a text as a number": (
+        'view["x"] = demos.mean("note")',
+        "'note' is a text, not a number",
+        "numbers of {name}_booked: seats, price, score, flag, stars",
+    ),
+    "a list as a key": (
+        'view["x"] = demos.distinct("tags")',
+        "'tags' is a list",
+        "those of {name}_booked: seats, price",
+    ),
     "a type that does not fit": (
         'view["x"] = demos.latest("note", returns="int")',
         "is a text, not a int",
@@ -55,8 +64,8 @@ MISTAKES = {
         "'flag' is compared with 1",
         "a flag",
     ),
-    "arithmetic with a text": ('view["x"] = demos.latest("plan") + 1', "+ needs numbers, not a string", ""),
-    "sides of two types": ('view["x"] = when(demos.count() > 0, "many", 0)', "both sides", ""),
+    "arithmetic with a text": ('view["x"] = demos.latest("plan") + 1', "+ needs numbers, not a string", "count()"),
+    "sides of two types": ('view["x"] = when(demos.count() > 0, "many", 0)', "both sides", "two numbers, or two texts"),
     "a window of nothing": ('view["x"] = demos.count().over(0)', "longer than nothing", ""),
     "a window that is a text": ('view["x"] = demos.count().over("7d")', "a window is a number of days", ""),
     "a window of half a day": ('view["x"] = demos.count().over(days(0.5))', "a whole number of days", ""),
@@ -99,7 +108,39 @@ MISTAKES = {
         "not an event type's name",
         "small letters",
     ),
-    "a statement that raises": ('view["x"] = demos.count() / nothing', "NameError: name 'nothing' is not defined", ""),
+    "a statement that raises": (
+        'view["x"] = demos.count() / nothing',
+        "NameError: name 'nothing' is not defined",
+        "import or assign nothing",
+    ),
+    "a name with a slip": ('view["x"] = demo.count()', "name 'demo' is not defined", "did you mean demos?"),
+    "a verb that is none": ('view["x"] = demos.summ("seats")', "no attribute 'summ'", "did you mean sum?"),
+    "a number compared with a word of numbers": (
+        'view["x"] = demos.where("stars", eq="five").count()',
+        "'stars' is compared with 'five'",
+        "a number",
+    ),
+    "a text compared with a number": (
+        'view["x"] = when(demos.latest("plan") > 3, 1, 0)',
+        "a string is compared with a int",
+        "texts with texts",
+    ),
+    "a python and": (
+        'view["x"] = when(demos.count() > 3 and demos.count() < 5, 1, 0)',
+        "known only when it is read",
+        "both(…, …)",
+    ),
+    "a python if": ('view["x"] = demos.count() if demos.count() > 3 else 0', "known only when", "when(…, …, …)"),
+    "an event of nobody's": (
+        '@pack.event(by="them")\nclass {camel}Theirs(Payload, frozen=True):\n    n: Count',
+        "{name}_theirs: by='them'",
+        "expected lead or org",
+    ),
+    "a field that no JSON is": (
+        "@pack.event()\nclass {camel}Odd(Payload, frozen=True):\n    n: list[complex] | None = None",
+        "{name}_odd: no JSON value is what 'n' declares",
+        "eventstore.fields",
+    ),
     "an absence of nothing": (
         "from projections.absence import Absence\n"
         'pack.absence(Absence("campaign_ignored", "~x:", "{name}_bookd", ("login",), "campaign_id", 1))',
@@ -187,3 +228,14 @@ def test_every_command_ends_with_code_2_and_says_it(
     said = capsys.readouterr().err
     assert f"{pack.path}:{pack.line('sum(')}" in said.replace("\n", "")
     assert "did you mean seats?" in said
+
+
+def test_what_looks_like_an_emoji_or_a_style_is_said_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = Written(tmp_path, 'view["a"] = demos.sum("note")\n')
+    (tmp_path / "leadwheel.toml").write_text(f'[org.default]\npacks = ["{pack.name}"]\n')
+    assert run(["catalogue", "--data-dir", str(tmp_path)]) == 2
+    assert f"{pack.name}:a: {pack.event}: 'note' is a text" in capsys.readouterr().err
+    results.print("[red]:a:[/nothing]")
+    assert capsys.readouterr().out == "[red]:a:[/nothing]\n"

@@ -8,9 +8,11 @@ from gateway.prompts import prompt_template
 from kernel.steps import finish
 from projections.facts import LINES, lines_of
 from projections.prompt import Block, Prompter, PromptTemplate
-from tests.unit.projections.hindsight import NOW, OWN, catalogue_of, explainer_of, stored
+from projections.sieves import Sieves
+from tests.unit.projections.hindsight import NOW, OWN, catalogue_of, explainer_of, most_at_once, stored
 
 DEFAULT = prompt_template("", "")
+MESSAGE = {"conversation_id": "a"}
 HOME = {"city": "Austin", "state": "TX", "property_type": "single_family_home", "square_feet": 2500}
 
 
@@ -146,3 +148,18 @@ def test_a_template_that_is_long_without_facts_is_cut_by_the_line() -> None:
 def test_a_template_that_cannot_render_is_refused_when_it_is_made(source: str) -> None:
     with pytest.raises((jinja2.TemplateError, ArithmeticError, TypeError)):
         PromptTemplate(source)
+
+
+def test_a_long_past_is_written_in_steps_and_so_is_what_a_template_asks_for() -> None:
+    catalogue, events = catalogue_of(), stored(*(("message_received", n / 1000, MESSAGE) for n in range(6000)))
+    for source in ("{{ facts[0].value if facts else '' }}", "{{ 'rfm:frequency_conversations_30d' in values }}"):
+        prompter = Prompter(catalogue, Sieves(catalogue, catalogue.event_types), PromptTemplate(source), "EUR")
+        assert most_at_once(prompter.block("ann", events, NOW, 1000)) <= 1000
+
+
+def test_a_template_may_go_through_all_known_values() -> None:
+    source = "{% for name, value in values.items() %}{{ name }} {{ value }};{% endfor %}"
+    told = block(stored(("purchase_completed", 3, {"amount": 5})), "commerce", template=PromptTemplate(source)).text
+    assert "rfm:monetary_total 5.0;" in told
+    assert "has_purchased 1;" in told
+    assert "sentiment" not in told

@@ -47,3 +47,30 @@ def test_many_rows_are_found_as_a_plain_scan_finds_them() -> None:
         haystack.put(row, [text])
     for wanted in ("a", "ab", "ä", "b a", "abab"):
         assert rows(haystack, wanted) == [row for row, text in enumerate(texts) if folded(wanted) in folded(text)]
+
+
+def test_a_search_again_finds_what_a_plain_scan_finds_though_rows_changed_meanwhile() -> None:
+    chance = random.Random(2)
+    texts = ["".join(chance.choices("ab", k=4)) for _ in range(700)]
+    haystack = Haystack()
+    for row, text in enumerate(texts):
+        haystack.put(row, [text])
+    for _ in range(300):
+        wanted = "".join(chance.choices("ab", k=chance.randrange(1, 5)))
+        assert rows(haystack, wanted) == [row for row, text in enumerate(texts) if wanted in text]
+        row = chance.randrange(len(texts))
+        texts[row] = "".join(chance.choices("ab", k=4))
+        haystack.put(row, [texts[row]])
+
+
+def test_a_search_under_way_that_is_forgotten_goes_on_with_the_rows_of_now() -> None:
+    haystack = Haystack()
+    for row in range(600):
+        haystack.put(row, ["a"])
+    assert len(rows(haystack, "a")) == 600
+    searching = haystack.find("a")
+    next(searching)
+    for other in "bcdefghij":
+        rows(haystack, other)
+    haystack.put(599, ["b"])
+    assert sum(map(sum, searching)) == 600 - 256 - 1
