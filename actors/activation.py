@@ -14,7 +14,7 @@ from eventstore.event import Event, Stream, StreamInfo
 from eventstore.snapshots import SnapshotStore
 from eventstore.store import EventStore
 from kernel.errors import SnapshotError
-from kernel.steps import finish_politely
+from kernel.steps import finish_politely, releasing
 
 #: Folding so many events in one go blocks the loop for a few milliseconds.
 SLICE_EVENTS = 256
@@ -117,6 +117,8 @@ class Activator:
                 found[info.stream] = None if steps is None else await finish_politely(steps)
                 self.counts.from_log += 1
                 since += len(events)
+                if len(events) > SLICE_EVENTS:
+                    await finish_politely(releasing(events))
                 if since >= SLICE_EVENTS:
                     since = 0
                     await asyncio.sleep(0)

@@ -6,7 +6,7 @@ number of its events came late, since the log has all of them by then.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from actors.entity import Entity
 from actors.jobs import Job, Jobs, Need
@@ -15,6 +15,7 @@ from actors.limits import Counts
 from actors.roster import Actor
 from actors.seats import Seats
 from eventstore.event import Event, Stream
+from kernel.ids import Position
 
 
 class Delivery:
@@ -25,17 +26,16 @@ class Delivery:
     swap : also notes every event, while another cache is prepared.
     """
 
-    __slots__ = ("_counts", "_dead", "_deferred", "_jobs", "_seats", "_swap", "_todo", "_waits")
+    __slots__ = ("_counts", "_dead", "_jobs", "_seats", "_swap", "_todo", "_waits")
 
     def __init__(self, *, seats: Seats, jobs: Jobs, counts: Counts, swap: Ledger | None) -> None:
         self._seats = seats
         self._jobs = jobs
         self._counts = counts
         self._swap = swap
-        self._dead = 0
+        self._dead: set[Position] = set()
         self._todo: dict[Stream, Job] = {}
         self._waits: dict[Stream, asyncio.Future[Entity | None]] = {}
-        self._deferred: dict[Stream, list[Event]] = {}
 
     def fold(self, events: Sequence[Event]) -> None:
         """Fold what can be folded in place; the hot path, about 0.4 µs an event beside the fold itself."""
@@ -56,27 +56,40 @@ class Delivery:
                 counts.folded += 1
                 if stream not in first:
                     ledger.note(stream, event.position)
-                if entity.due_us() != actor.due_us:
-                    seats.arm(actor, entity)
+                due_us, armed_us = entity.due_us(), actor.due_us
+                if due_us is not armed_us and (armed_us is None or due_us is None or due_us < armed_us):
+                    seats.arm(actor, entity)  # a timer that is early costs a look, and is set anew then
             elif step <= 0:
                 counts.skipped += 1
             else:
                 self._interrupt(event, actor, None if step == 1 else entity)
                 continue
             if entity.is_dead(version):
-                self._dead += 1
+                self._dead.add(event.position)
 
     def start(self) -> None:
         """Set the actors to work that have to read the log. Must follow ``fold``, whatever happened in it."""
         self._jobs.start(self._todo)
 
-    async def finish(self) -> int:
-        """Wait for every actor that was busy; how many of the events are dead."""
-        for stream, done in self._waits.items():
-            entity = await asyncio.shield(done)  # others wait for it, too
-            if entity is not None:
-                self._dead += sum(entity.is_dead(event.version) for event in self._deferred[stream])
-        return self._dead
+    def is_folded(self, events: Iterable[Event]) -> bool:
+        """Whether none of these events waits for an actor that is busy."""
+        return not self._waits or all(event.stream not in self._waits for event in events)
+
+    async def dead_of(self, events: Sequence[Event]) -> list[Event]:
+        """Wait until these events of the delivery are folded; those of them that are dead."""
+        if not self._waits and not self._dead:
+            return []
+        dead = []
+        for event in events:
+            done = self._waits.get(event.stream)
+            if done is None:
+                is_dead = event.position in self._dead
+            else:
+                entity = await asyncio.shield(done)  # others wait for it, too
+                is_dead = entity is not None and entity.is_dead(event.version)
+            if is_dead:
+                dead.append(event)
+        return dead
 
     def _defer(self, event: Event, actor: Actor | None) -> None:
         """The actor sleeps without a fresh snapshot, or is busy."""
@@ -108,4 +121,3 @@ class Delivery:
         self._seats.ledger.note(event.stream, event.position)
         if actor.mailbox is not None:
             self._waits[event.stream] = actor.mailbox.done
-        self._deferred.setdefault(event.stream, []).append(event)

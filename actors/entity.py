@@ -1,7 +1,7 @@
 """What the host needs of the state it owns. The folds themselves are handed in; the host knows no feature."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.snapshots import Snapshot
@@ -37,6 +37,18 @@ class Entity(Protocol):
         """Whether the event of that version was left out because it made the fold raise."""
 
     def dump(self) -> Snapshot: ...
+
+
+@runtime_checkable
+class TakesByTime(Protocol):
+    """An entity whose state does not depend on the order in which events of outside are folded."""
+
+    def fold_by_time(self, events: Sequence[Event]) -> bool:
+        """Take events in order of time, of whatever versions, none of them the system's own.
+
+        ``version`` and ``position`` are then those of the newest event folded: what precedes it may still come.
+        False as in ``fold``.
+        """
 
 
 class Folds(Protocol):

@@ -27,6 +27,7 @@ from eventstore.store import EventStore
 from kernel.clock import Clock
 from kernel.errors import ActorStopped, EventStoreError, LeadwheelError, MailboxFull
 from kernel.ids import Position
+from kernel.tally import SHORT_S, Tally
 from kernel.times import SECOND_US
 
 _KEEP_S = 1.0
@@ -84,6 +85,7 @@ class ActorHost:
         self._high = Position(0)
         self._snapshots_at_us = clock.monotonic_us()
         self._is_stopped = False
+        self.fold_times = Tally(SHORT_S)  #: of events in deliveries, each with the mean of its slice
 
     # Questions.
 
@@ -187,17 +189,23 @@ class ActorHost:
         """Nobody knows what of the append was stored or delivered: ``keep`` looks it up in the log."""
         self._doubts.add(token)
 
-    async def deliver(self, events: Sequence[Event]) -> int:
+    async def deliver(self, events: Sequence[Event]) -> list[Event]:
         """Fold appended events, given in append order; returns when all are folded.
 
         Returns
         -------
-        How many of them are dead: left out, since they made the fold raise.
+        Those of them that are dead: left out, since they made the fold raise.
         """
-        self._check_running()
         if not events:
-            return 0
+            return []
+        return await (await self.hand_out(events)).dead_of(events)
+
+    async def hand_out(self, events: Sequence[Event]) -> Delivery:
+        """Fold appended events, given in append order, where that can be done in place, and begin with the rest."""
+        self._check_running()
         delivery = Delivery(seats=self._seats, jobs=self._jobs, counts=self._counts, swap=self._since_swap)
+        if not events:
+            return delivery
         token = self._ledger.begin(Position(min(self._high, events[0].position - 1)))
         try:
             self._high = max(self._high, events[-1].position)
@@ -208,16 +216,17 @@ class ActorHost:
                         await self._relieve()
                     self._seats.turn = self._clock.monotonic_us() // SECOND_US
                     part = events[start : start + _SLICE_EVENTS]
+                    began_us = self._clock.monotonic_us()
                     delivery.fold(part)
+                    self.fold_times.add((self._clock.monotonic_us() - began_us) / SECOND_US, len(part))
                     for tap in self._taps:
                         tap(part)
             finally:
                 delivery.start()
-            dead = await delivery.finish()
         finally:
             self._ledger.end(token)
         await self._relieve()
-        return dead
+        return delivery
 
     async def wait_folded(self, events: Iterable[Event]) -> None:
         """Wait until events stored before are in their entities. One that sleeps has them whenever it wakes."""

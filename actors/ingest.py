@@ -1,27 +1,37 @@
 """The one way into the log: append, then fold, as one step that nobody can cut in two.
 
 Bounded by the events and bytes under way: past them a request is refused whole, before anything of it is stored.
+
+What comes while an append is under way waits, and goes to the log together with all else that waits: one append, one
+delivery, one turn of the loop for many requests. Appending and folding belong to tasks of the intake's own; a request
+only waits for a future, so one that is cancelled leaves nothing half done.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.delivery import Delivery
 from actors.host import ActorHost
 from eventstore.event import Event, NewEvent
 from eventstore.store import EventStore, Outcome, Stored
-from kernel.errors import IntakeFull, StoreClosed, StoreUnavailable
+from kernel.errors import EventStoreError, IntakeFull, StoreClosed, StoreUnavailable
 
 #: What an event takes in memory beside its payload, roughly.
 _EVENT_BYTES = 500
 
+#: Requests are folded and answered together up to so many events; a larger one by itself, so that nobody waits for it.
+_ANSWER_EVENTS = 64
+
 
 class Receipt(NamedTuple):
-    """What became of a request: an outcome per event, and how many of the newly stored ones are dead."""
+    """What became of a request: an outcome per event, how many are newly stored, and how many of those are dead."""
 
     outcomes: list[Outcome]
+    new: int
     dead: int
 
 
@@ -33,6 +43,35 @@ class IntakeStatistics(msgspec.Struct, frozen=True):
     full: int
 
 
+class _Call:
+    """One request: its events, and the receipt that it waits for. Under way until it has one, wanted or not."""
+
+    __slots__ = ("events", "is_under_way", "receipt", "size_bytes")
+
+    def __init__(self, events: Sequence[NewEvent], size_bytes: int, receipt: asyncio.Future[Receipt]) -> None:
+        self.events = events
+        self.size_bytes = size_bytes
+        self.receipt = receipt
+        self.is_under_way = True
+
+
+class _Append(NamedTuple):
+    """Requests whose events were appended together, and the outcomes of all of them in a row."""
+
+    calls: Sequence[_Call]
+    outcomes: Sequence[Outcome]
+    token: int
+
+
+class _Landed(NamedTuple):
+    """A request that stands in the log: its outcomes, and its events that are new there and that were there before."""
+
+    call: _Call
+    outcomes: list[Outcome]
+    new: list[Event]
+    old: list[Event]
+
+
 class Ingest:
     """Appends events and folds them.
 
@@ -40,19 +79,31 @@ class Ingest:
     ----------
     max_events, max_bytes : accepted and not folded yet, of all requests together. A request larger than that
         is taken when nothing else is under way.
+    batch_events : appended together, unless a single request has more.
     """
 
     def __init__(
-        self, *, store: EventStore, host: ActorHost, max_events: int = 100_000, max_bytes: int = 256 * 1024**2
+        self,
+        *,
+        store: EventStore,
+        host: ActorHost,
+        max_events: int = 100_000,
+        max_bytes: int = 256 * 1024**2,
+        batch_events: int = 4000,
     ) -> None:
         self._store = store
         self._host = host
         self._max_events = max_events
         self._max_bytes = max_bytes
+        self._batch_events = batch_events
         self._events = 0
         self._bytes = 0
         self._full = 0
-        self._tasks: set[asyncio.Task[Receipt]] = set()
+        self._waiting: deque[_Call] = deque()
+        self._is_appending = False
+        self._landed: deque[_Append] = deque()
+        self._is_folding = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> Receipt:
         """Store events and fold them; returns when both are done, duplicates' first occurrences included.
@@ -63,28 +114,17 @@ class Ingest:
             Nothing of this call was stored.
         """
         if not events:
-            return Receipt([], 0)
-        size_bytes = sum(len(event.data) for event in events) + _EVENT_BYTES * len(events)
+            return Receipt([], 0, 0)
+        size_bytes = _size_bytes(events)
         if self._host.is_congested or not self._has_room(len(events), size_bytes):
             self._full += 1
             raise IntakeFull(f"{self._events} events of {self._bytes} bytes are under way")
         self._host.admit(events)
-        self._events += len(events)
-        self._bytes += size_bytes
-        try:
-            return await self.record(events, is_atomic=is_atomic)
-        finally:
-            self._events -= len(events)
-            self._bytes -= size_bytes
+        return await self._begin(events, size_bytes, is_atomic)
 
     async def record(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> Receipt:
         """Store and fold without a bound: for events of the system itself, which bounds them in its own way."""
-        task = asyncio.get_running_loop().create_task(self._store_and_fold(events, is_atomic), name="ingest")
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        # Shielded: between append and fold a cancelled request would leave an event stored that no entity
-        # has, until something else makes its stream read the log.
-        return await asyncio.shield(task)
+        return await self._begin(events, _size_bytes(events), is_atomic)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -99,38 +139,168 @@ class Ingest:
             return True
         return self._events + events <= self._max_events and self._bytes + size_bytes <= self._max_bytes
 
-    def _finished(self, task: asyncio.Task[Receipt]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its waiter may be gone
+    def _begin(self, events: Sequence[NewEvent], size_bytes: int, is_atomic: bool) -> asyncio.Future[Receipt]:
+        """The request's receipt, once it is folded. Whether anybody still waits for it then changes nothing."""
+        call = _Call(events, size_bytes, asyncio.get_running_loop().create_future())
+        self._events += len(events)
+        self._bytes += size_bytes
+        if is_atomic:  # stored whole or not at all, so it is an append by itself
+            self._spawn(self._append((call,), is_atomic=True), "ingest-atomic")
+            return call.receipt
+        self._waiting.append(call)
+        if not self._is_appending:
+            self._is_appending = True
+            self._spawn(self._append_waiting(), "ingest-append")
+        return call.receipt
 
-    async def _store_and_fold(self, events: Sequence[NewEvent], is_atomic: bool) -> Receipt:
-        host = self._host
-        token = host.begin_append()
-        is_settled = False
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _append_waiting(self) -> None:
+        """Append what waits, a batch at a time, until nothing does. The next append runs while this one is folded."""
         try:
-            try:
-                outcomes = await self._store.append(events, is_atomic=is_atomic)
-            except (StoreUnavailable, StoreClosed):
-                is_settled = True  # the contract: nothing was stored
-                raise
-            new, old = _stored(outcomes)
-            dead = await host.deliver(new)
-            await host.wait_folded(old)
-            is_settled = True
-            return Receipt(outcomes, dead)
+            while self._waiting:
+                await self._append(self._take(), is_atomic=False)
         finally:
-            if is_settled:
-                host.end_append(token)
+            self._is_appending = False
+
+    def _take(self) -> list[_Call]:
+        waiting = self._waiting
+        calls = [waiting.popleft()]
+        size = len(calls[0].events)
+        while waiting and size + len(waiting[0].events) <= self._batch_events:
+            size += len(waiting[0].events)
+            calls.append(waiting.popleft())
+        return calls
+
+    async def _append(self, calls: Sequence[_Call], *, is_atomic: bool) -> None:
+        """Append the events of several requests as one, and have them folded."""
+        token = self._host.begin_append()
+        events = calls[0].events if len(calls) == 1 else [event for call in calls for event in call.events]
+        try:
+            outcomes = await self._store.append(events, is_atomic=is_atomic)
+        except (StoreUnavailable, StoreClosed) as error:
+            self._host.end_append(token)  # the contract: nothing was stored
+            self._refuse(calls, error)
+        except Exception as error:  # noqa: BLE001 - told to the request at fault; the others go on without it
+            self._host.doubt(token)
+            if len(calls) == 1 or isinstance(error, EventStoreError):
+                self._refuse(calls, error)
             else:
-                host.doubt(token)
+                for call in calls:
+                    await self._append((call,), is_atomic=is_atomic)
+        except BaseException as error:
+            self._host.doubt(token)
+            self._refuse(calls, error)
+            raise
+        else:
+            self._landed.append(_Append(calls, outcomes, token))
+            if not self._is_folding:
+                self._is_folding = True
+                self._spawn(self._fold_landed(), "ingest-fold")
+
+    async def _fold_landed(self) -> None:
+        """Fold appends in the order of the log: an entity that met a later event first would have to read the log."""
+        try:
+            while self._landed:
+                await self._fold(self._landed.popleft())
+        finally:
+            self._is_folding = False
+
+    async def _fold(self, append: _Append) -> None:
+        """Fold an append's events; each request is answered as soon as its own are folded, and waits for no other."""
+        late: list[tuple[_Landed, Delivery]] = []
+        try:
+            for portion in _portions(append):
+                delivery = await self._host.hand_out([event for landed in portion for event in landed.new])
+                for landed in portion:
+                    if not landed.old and delivery.is_folded(landed.new):
+                        self._answer(landed, await delivery.dead_of(landed.new))
+                    else:
+                        late.append((landed, delivery))
+        except BaseException as error:  # the log has the events, and the host looks them up
+            self._host.doubt(append.token)
+            self._refuse(append.calls, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        if late:
+            self._spawn(self._answer_late(late, append.token), "ingest-late")
+        else:
+            self._host.end_append(append.token)
+
+    async def _answer_late(self, late: Sequence[tuple[_Landed, Delivery]], token: int) -> None:
+        """Answer those whose actors are busy, and duplicates whose first occurrences are not folded yet."""
+        is_folded = False
+        try:
+            is_folded = all(await asyncio.gather(*(self._answer_one_late(landed, by) for landed, by in late)))
+        finally:
+            if is_folded:
+                self._host.end_append(token)
+            else:
+                self._host.doubt(token)
+
+    async def _answer_one_late(self, landed: _Landed, delivery: Delivery) -> bool:
+        """False: its actors could not be read."""
+        try:
+            dead = await delivery.dead_of(landed.new)
+            await self._host.wait_folded(landed.old)
+        except BaseException as error:
+            self._refuse([landed.call], error)
+            if not isinstance(error, Exception):
+                raise
+            return False
+        self._answer(landed, dead)
+        return True
+
+    def _answer(self, landed: _Landed, dead: Sequence[Event]) -> None:
+        self._end(landed.call)
+        if not landed.call.receipt.done():  # else its request was cancelled
+            landed.call.receipt.set_result(Receipt(landed.outcomes, len(landed.new), len(dead)))
+
+    def _refuse(self, calls: Iterable[_Call], error: BaseException) -> None:
+        for call in calls:
+            self._end(call)
+            if call.receipt.done():
+                continue
+            if isinstance(error, Exception):
+                call.receipt.set_exception(error)
+            else:
+                call.receipt.cancel()
+
+    def _end(self, call: _Call) -> None:
+        if call.is_under_way:
+            call.is_under_way = False
+            self._events -= len(call.events)
+            self._bytes -= call.size_bytes
 
 
-def _stored(outcomes: Sequence[Outcome]) -> tuple[list[Event], list[Event]]:
-    """The events that are new in the log, and those that were there before."""
+def _size_bytes(events: Sequence[NewEvent]) -> int:
+    return sum([len(event.data) for event in events]) + _EVENT_BYTES * len(events)
+
+
+def _portions(append: _Append) -> Iterator[list[_Landed]]:
+    """The requests of one append in order, with what became of their events: small ones together."""
+    portion: list[_Landed] = []
+    start = size = 0
+    for call in append.calls:
+        own = list(append.outcomes[start : start + len(call.events)])
+        start += len(own)
+        portion.append(_landed(call, own))
+        size += len(own)
+        if size >= _ANSWER_EVENTS:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _landed(call: _Call, outcomes: list[Outcome]) -> _Landed:
     new: list[Event] = []
     old: list[Event] = []
     for outcome in outcomes:
         if isinstance(outcome, Stored) and outcome.event.version:  # version 0: refused with its atomic batch
             (old if outcome.is_duplicate else new).append(outcome.event)
-    return new, old
+    return _Landed(call, outcomes, new, old)

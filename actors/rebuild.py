@@ -1,27 +1,31 @@
 """Folding the whole log anew, beside the cache that is in use, and taking its place.
 
-Two ways through the log. One scan in log order, all entities growing side by side, as long as they fit in memory: each
-event is read once and in the cheapest order; a stream whose events came late is left to the end. Otherwise
+Two ways through the log. One scan in log order (``scan``), all entities growing side by side, as long as they fit in memory:
+each event is read once and in the cheapest order; a stream whose events came late is left to the end. Otherwise
 stream by stream, a few thousand events at a time, each stream sorted before it is folded. Both write to a fresh cache.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from actors.activation import READ_EVENTS, SLICE_EVENTS, Activator, chunks
 from actors.entity import Entity, Folds
 from actors.host import ActorHost
-from eventstore.event import Event, Stream, StreamInfo
+from actors.scan import Scan
+from eventstore.event import Stream, StreamInfo
 from eventstore.snapshots import SnapshotStore
 from eventstore.store import EventStore
 from kernel.clock import Clock
+from kernel.garbage import no_full_collections
 from kernel.ids import Position
 from kernel.steps import finish_politely
 from kernel.times import SECOND_US
 
 _STREAM_PAGE = 10_000
+#: Events read in one hop by a scan: enough for a stream that is written to often to have several among them.
+_SCAN_EVENTS = 32_768
 _BACKLOG_MAX = 5_000
 
 
@@ -73,7 +77,8 @@ class Rebuild:
         infos = [info async for info in _all_streams(self._store)]
         self._total = sum(info.version for info in infos)
         if len(infos) <= self._max_entities:
-            await self._scan()
+            with no_full_collections():
+                await self._scan()
         else:
             await self._fold_streams(infos)
         await self.catch_up()
@@ -110,40 +115,17 @@ class Rebuild:
         return host.adopt(self.target)
 
     async def _scan(self) -> None:
-        entities: dict[Stream, Entity] = {}
-        late: dict[Stream, None] = {}
+        scan = Scan(self._folds, max_entities=self._max_entities)
         self._after = Position(0)
-        page = await self._store.read_log(after=self._after, limit=READ_EVENTS)
-        while page:
-            self._after = page[-1].position
-            # The store's thread reads the next page while this one is folded.
-            reading = asyncio.ensure_future(self._store.read_log(after=self._after, limit=READ_EVENTS))
-            try:
-                for start in range(0, len(page), SLICE_EVENTS):
-                    self._fold_slice(page[start : start + SLICE_EVENTS], entities, late)
-                    await asyncio.sleep(0)
-                self._tell(len(page))
-            finally:
-                page = await reading
-        await self._put_all(entities.values())
-        entities.clear()
-        infos = await self._store.info(list(late))
+        # One after the other: a thread that reads rows while this one folds fights it for the interpreter at each row.
+        while page := await self._store.read_log(after=self._after, limit=_SCAN_EVENTS):
+            self._after, count = page[-1].position, len(page)
+            await finish_politely(scan.take(page))
+            self._tell(count)
+        await finish_politely(scan.finish())
+        await self._put_all(_taken(scan.entities))
+        infos = await self._store.info(list(scan.late.values()))
         await self._fold_streams([info for info in infos if info is not None], is_counted=False)
-
-    def _fold_slice(self, events: Sequence[Event], entities: dict[Stream, Entity], late: dict[Stream, None]) -> None:
-        for event in events:
-            stream = event.stream
-            entity = entities.get(stream)
-            if entity is None:
-                if stream in late:
-                    continue
-                if event.version != 1 or len(entities) >= self._max_entities:
-                    late[stream] = None
-                    continue
-                entity = entities[stream] = self._folds.new(stream, event.number)
-            if not entity.fold(event):
-                del entities[stream]
-                late[stream] = None
 
     async def _fold_streams(self, infos: Iterable[StreamInfo], *, is_counted: bool = True) -> None:
         for chunk in chunks(infos):
@@ -180,6 +162,12 @@ class Rebuild:
         if self._on_progress is not None:
             self._on_progress(progress)
         return progress
+
+
+def _taken(entities: dict[int, Entity]) -> Iterator[Entity]:
+    """Each entity once, in the order of the cache's keys, given up by the dictionary: they go one by one."""
+    for number in sorted(entities):
+        yield entities.pop(number)
 
 
 async def _all_streams(store: EventStore) -> AsyncIterator[StreamInfo]:

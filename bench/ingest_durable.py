@@ -6,6 +6,7 @@ the same schema and pragmas, from ready tuples, on the core that the server has.
 
 import os
 import sqlite3
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bench.harness import (
     LOAD_CORE,
     SERVER_CORE,
     Claim,
+    cpu_s,
     in_turns,
     leadwheel,
     pin_self,
@@ -38,11 +40,19 @@ def main() -> None:
         for first in range(0, ROUNDS * LEADS_A_ROUND, LEADS_A_ROUND)
     ]
     waiting = iter(bodies)
+    cpu_us: list[float] = []
     with scratch() as directory, leadwheel(write_settings(directory / "data")) as server:
         peer = RawPeer(directory)
+
+        def post() -> float:
+            before_s = cpu_s(server.process.pid)
+            rate = post_all(server.url, next(waiting), connections=CONNECTIONS)
+            cpu_us.append((cpu_s(server.process.pid) - before_s) / EVENTS_A_ROUND * 1e6)
+            return rate
+
         medians = in_turns(
             ROUNDS,
-            ours=lambda: post_all(server.url, next(waiting), connections=CONNECTIONS),
+            ours=post,
             raw=lambda: peer.insert_new_rows(log_file(directory / "data")),
         )
         disk_bytes = log_file(directory / "data").stat().st_size
@@ -52,6 +62,9 @@ def main() -> None:
         {
             "ours_events_per_s": medians["ours"],
             "raw_rows_per_s": medians["raw"],
+            "ratio_by_cpu": statistics.median(peer.cpu_us) / statistics.median(cpu_us),
+            "ours_cpu_us_per_event": statistics.median(cpu_us),
+            "raw_cpu_us_per_row": statistics.median(peer.cpu_us),
             "body_bytes_per_event": sum(map(len, bodies[0])) / EVENTS_A_ROUND,
             "log_bytes_per_event": disk_bytes / (ROUNDS * EVENTS_A_ROUND),
         },
@@ -71,6 +84,7 @@ class RawPeer:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "raw.db"
         self._seen = 0
+        self.cpu_us: list[float] = []  #: processor time for each row, by turn
 
     def insert_new_rows(self, log: Path) -> float:
         """Rows a second of inserting what our log took since the last turn."""
@@ -85,12 +99,13 @@ class RawPeer:
         insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})"
         usual = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {SERVER_CORE} if len(os.sched_getaffinity(0) | {0}) > 1 else usual)
-        began_s = time.perf_counter()
+        began_s, before_s = time.perf_counter(), time.process_time()
         for start in range(0, len(rows), SIZE):
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(insert, rows[start : start + SIZE])
             connection.execute("COMMIT")
         took_s = time.perf_counter() - began_s
+        self.cpu_us.append((time.process_time() - before_s) / len(rows) * 1e6)
         os.sched_setaffinity(0, usual)
         connection.close()
         return len(rows) / took_s

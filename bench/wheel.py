@@ -1,4 +1,7 @@
-"""The timer wheel at a million timers: schedule, cancel, the worst tick, a tick without work; ``heapq`` beside it."""
+"""The timer wheel at a million timers: schedule, cancel, the worst tick, a tick without work; ``heapq`` beside it.
+
+Processor time throughout: a wheel only computes, and what a neighbour takes is none of its ticks.
+"""
 
 import heapq
 import random
@@ -22,18 +25,18 @@ def main() -> None:
     def add_ns() -> float:
         made[:] = [TimerWheel(start_us=START_US)]
         schedule = made[0].schedule
-        began_ns = time.perf_counter_ns()
+        began_ns = time.process_time_ns()
         for entity, due_us in enumerate(dues):
             schedule(entity, "ignored", due_us)
-        return (time.perf_counter_ns() - began_ns) / TIMERS
+        return (time.process_time_ns() - began_ns) / TIMERS
 
     def heap_ns() -> float:
         heap: list[tuple[int, int, str]] = []
         push = heapq.heappush
-        began_ns = time.perf_counter_ns()
+        began_ns = time.process_time_ns()
         for entity, due_us in enumerate(dues):
             push(heap, (due_us, entity, "ignored"))
-        return (time.perf_counter_ns() - began_ns) / TIMERS
+        return (time.process_time_ns() - began_ns) / TIMERS
 
     before = settled_rss_bytes()
     add_ns()
@@ -41,10 +44,10 @@ def main() -> None:
     medians = in_turns(3, add_ns=add_ns, heapq_push_ns=heap_ns)
 
     wheel = made[0]
-    began_ns = time.perf_counter_ns()
+    began_ns = time.process_time_ns()
     for entity in range(0, TIMERS, 10):
         wheel.cancel(entity, "ignored")
-    cancel_ns = (time.perf_counter_ns() - began_ns) / (TIMERS / 10)
+    cancel_ns = (time.process_time_ns() - began_ns) / (TIMERS / 10)
 
     worst_ms, busy_ms, fired, calls = run_week(wheel)
     idle_ns = idle_tick_ns(dues[-1])
@@ -72,9 +75,9 @@ def run_week(wheel: TimerWheel) -> tuple[float, float, int, int]:
     for second in range(7 * 86_400 + 1):
         now_us = START_US + second * SECOND_US
         while True:
-            began_ns = time.perf_counter_ns()
+            began_ns = time.process_time_ns()
             fired += len(wheel.advance(now_us, 500))
-            took_ns = time.perf_counter_ns() - began_ns
+            took_ns = time.process_time_ns() - began_ns
             worst_ns, busy_ns, calls = max(worst_ns, took_ns), busy_ns + took_ns, calls + 1
             if not wheel.is_behind(now_us):
                 break
@@ -89,10 +92,10 @@ def idle_tick_ns(far_us: int) -> float:
     for entity in range(TIMERS):
         wheel.schedule(entity, "ignored", far_us + 30 * DAY_US + entity)
     ticks = 100_000
-    began_ns = time.perf_counter_ns()
+    began_ns = time.process_time_ns()
     for second in range(ticks):
         wheel.advance(START_US + second * SECOND_US, 500)
-    return (time.perf_counter_ns() - began_ns) / ticks
+    return (time.process_time_ns() - began_ns) / ticks
 
 
 if __name__ == "__main__":

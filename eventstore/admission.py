@@ -44,11 +44,14 @@ RefusalCode = Literal[
     "event_conflict", "event_too_large", "event_from_future", "event_unknown_type", "event_invalid", "malformed_json"
 ]
 
-# What a decoder raises besides its own errors: a decimal whose exponent has no bounds, an integer of
-# thousands of digits, brackets without end.
 #: Events looked at in one step: about 2 ms.
 _STEP_EVENTS = 512
 
+#: Streams of leads that are remembered: about 200 bytes each.
+_LEADS_MAX = 10_000
+
+# What a decoder raises besides its own errors: a decimal whose exponent has no bounds, an integer of
+# thousands of digits, brackets without end.
 _ODD = (ArithmeticError, ValueError, RecursionError)
 
 _EXACT = msgspec.json.Decoder(float_hook=Decimal)
@@ -136,6 +139,7 @@ class Admission:
             for each in types
             if each.by != "system" and each.name not in SYSTEM_NAMES
         }
+        self._leads: dict[str, Stream] = {}  # leads that were admitted of late: looked at once, and shared
         self._inside_only = SYSTEM_NAMES | {each.name for each in types if each.by == "system"}
 
     def admit_body(self, body: bytes, media_type: str) -> Admitted:
@@ -158,7 +162,8 @@ class Admission:
         if parts.is_single and len(body) <= self._limits.event_bytes:
             check_syntax(body)
         is_checked = parts.is_checked or is_utf8(body)
-        is_small = len(body) <= self._limits.event_bytes
+        limit = self._limits.event_bytes
+        is_small = len(body) <= limit or max(map(_size_of, parts.items), default=0) <= limit
         return (yield from self._admitting(parts.items, parts.is_single, is_checked, is_small, needs_entity=True))
 
     def admit_many(self, items: Sequence[RawEvent], *, needs_entity: bool = True) -> Admitted:
@@ -241,9 +246,7 @@ class Admission:
         lead, subject, about = envelope.lead, envelope.subject, entry.about
         if lead is not None:
             if subject is None and about != "subject":
-                if not is_lead(lead):
-                    raise _Refused("event_invalid", Fault("lead", EXPECTED_LEAD, shorten(lead)))
-                return Stream(self._org, "lead", lead)
+                return self._leads.get(lead) or self._lead(lead)
             if subject is not None:
                 raise _Refused("event_invalid", Fault("subject", "either lead or subject", "both"))
             raise _Refused("event_invalid", Fault("lead", f"a subject instead: {envelope.type} is about one", "a lead"))
@@ -262,6 +265,14 @@ class Admission:
         expected = EXPECTED_LEAD if missing == "lead" else "one of the org's subjects"
         raise _Refused("event_invalid", Fault(missing, expected, "nothing"))
 
+    def _lead(self, lead: str) -> Stream:
+        if not is_lead(lead):
+            raise _Refused("event_invalid", Fault("lead", EXPECTED_LEAD, shorten(lead)))
+        if len(self._leads) >= _LEADS_MAX:
+            self._leads.clear()
+        stream = self._leads[lead] = Stream(self._org, "lead", lead)
+        return stream
+
     def _unknown_type(self, name: str) -> _Refused:
         if name in self._inside_only:
             return _Refused("event_invalid", Fault("type", "a type that is not the system's own", shorten(name)))
@@ -269,9 +280,13 @@ class Admission:
         return _Refused("event_unknown_type", Fault("type", expected, shorten(name)))
 
     def _check_size(self, raw: RawEvent) -> None:
-        size = memoryview(raw).nbytes
+        size = _size_of(raw)
         if size > self._limits.event_bytes:
             raise _Refused("event_too_large", Fault("", f"at most {self._limits.event_bytes} bytes", f"{size} bytes"))
+
+
+def _size_of(raw: RawEvent) -> int:
+    return len(raw) if isinstance(raw, bytes) else memoryview(raw).nbytes
 
 
 def check_syntax(body: bytes) -> None:

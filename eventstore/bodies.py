@@ -5,6 +5,7 @@ alone, so a bad one is its own item's fault; blank lines are skipped and not cou
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -74,6 +75,7 @@ def is_utf8(body: bytes | memoryview) -> bool:
     return True
 
 
+@lru_cache(maxsize=64)
 def _essence(media_type: str) -> str:
     essence, _, parameters = media_type.partition(";")
     kind = essence.strip().lower()

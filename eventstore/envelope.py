@@ -10,12 +10,14 @@ import msgspec
 
 from eventstore.system import SYSTEM_ID_PREFIX
 from eventstore.wording import Fault, explain, shorten
-from kernel.times import SECOND_US, parse_rfc3339, parse_seconds, parse_time
+from kernel.times import DAY_US, SECOND_US, parse_rfc3339, parse_seconds, parse_time
 
 #: Deeper than any payload has a reason to be, and far from what would exhaust a decoder's stack.
 MAX_DEPTH = 64
 
+_DATETIME = dt.datetime
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_convert = msgspec.convert
 _SUBJECT = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 
 EXPECTED_ID = "1 to 128 printable characters, not beginning with ~"
@@ -78,8 +80,8 @@ def time_us(value: str | int | float) -> int:
     if isinstance(value, str):
         if len(value) <= 27 and value[-1:] == "Z":
             try:
-                since = msgspec.convert(value, dt.datetime) - _EPOCH
-                return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
+                since = _convert(value, _DATETIME) - _EPOCH
+                return since.days * DAY_US + since.seconds * SECOND_US + since.microseconds
             except msgspec.ValidationError:
                 pass  # the general parser says why
         return parse_rfc3339(value)
@@ -96,7 +98,9 @@ def time_fault(value: str | int | float) -> Fault:
 
 
 def is_too_deep(data: bytes) -> bool:
-    """Whether brackets nest deeper than ``MAX_DEPTH``. Cheap unless there are many brackets."""
+    """Whether brackets nest deeper than ``MAX_DEPTH`` in well-formed JSON. Cheap unless there are many brackets."""
+    if len(data) <= 2 * MAX_DEPTH:  # each one is closed
+        return False
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
     depth = 0

@@ -5,13 +5,14 @@ named event may come later and turn out to be one), and so is one that names a s
 counts from when it was recorded, so a reader of what was known earlier still sees the event.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from eventstore.event import Event, order_key
 from eventstore.system import EVENT_RETRACTED, EventRetracted, is_system_id
+from kernel.steps import STEP_ITEMS, Steps, finish, ordering
 
 _DECODER = msgspec.json.Decoder(EventRetracted)
 
@@ -45,14 +46,29 @@ def retracted_ids(events: Iterable[Event], *, known_at_us: int | None = None) ->
     return frozenset(name for name in retractions.values() if name not in retractions and not is_system_id(name))
 
 
-def effective(events: Iterable[Event], *, known_at_us: int | None = None) -> Effective:
+def effective(events: Sequence[Event], *, known_at_us: int | None = None) -> Effective:
     """The events of one stream that count, in the order in which they do: by time, then by id."""
-    known = [event for event in events if known_at_us is None or event.recorded_us <= known_at_us]
-    retracted = retracted_ids(known)
-    known.sort(key=order_key)
-    outside = [
-        event
-        for event in known
-        if event.type != EVENT_RETRACTED and event.id not in retracted and not is_system_id(event.id)
-    ]
-    return Effective(outside, [event for event in known if is_system_id(event.id)])
+    return finish(effecting(events, known_at_us=known_at_us))
+
+
+def effecting(events: Sequence[Event], *, known_at_us: int | None = None) -> Steps[Effective]:
+    """``effective`` in steps: a stream may be long."""
+    known: list[Event] = []
+    retractions: list[Event] = []
+    for start in range(0, len(events), STEP_ITEMS):
+        part = events[start : start + STEP_ITEMS]
+        part = part if known_at_us is None else [event for event in part if event.recorded_us <= known_at_us]
+        known += part
+        retractions += [event for event in part if event.type == EVENT_RETRACTED]
+        yield
+    retracted = retracted_ids(retractions)
+    known = yield from ordering(known, order_key)
+    found = Effective([], [])
+    for start in range(0, len(known), STEP_ITEMS):
+        for event in known[start : start + STEP_ITEMS]:
+            if is_system_id(event.id):
+                found.system.append(event)
+            elif event.type != EVENT_RETRACTED and event.id not in retracted:
+                found.events.append(event)
+        yield
+    return found

@@ -1,7 +1,6 @@
 """From the rows of ``events.db`` to events and back to names; plain calls in a connection's thread."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
 
 from eventstore.event import KINDS, Event, Stream, StreamInfo
 from eventstore.upcasters import Upcasters
@@ -28,7 +27,7 @@ class SqliteRows:
         self._upcasters = upcasters
         self._streams_max = streams_max
         self._types: dict[int, tuple[str, int, bool]] = {}
-        self._streams: dict[int, Stream] = {}
+        self._streams = _NamedStreams(connection)
 
     def last(self) -> tuple[Position, int]:
         """The newest event's position and recorded time; zeros for an empty log."""
@@ -60,9 +59,9 @@ class SqliteRows:
 
     def read_log(self, after: int, limit: int) -> list[Event]:
         sql = f"SELECT {_EVENT} FROM events WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608
-        rows: Sequence[_Row] = self._connection.execute(sql, (after, limit)).fetchall()
-        streams, event = self._streams_of({row[1] for row in rows}), self._event
-        return [event(row, streams[row[1]]) for row in rows]
+        streams, event = self._named_streams(), self._event
+        # Not all rows first: what a page holds would go through the processor's cache a second time.
+        return [event(row, streams[row[1]]) for row in self._connection.execute(sql, (after, limit))]
 
     def find(self, stream: Stream, number: int, event_id: str) -> Event | None:
         sql = f"SELECT {_EVENT} FROM events WHERE stream = ? AND id = ?"  # noqa: S608
@@ -72,7 +71,7 @@ class SqliteRows:
     def find_system(self, org: str, event_id: str) -> Event | None:
         sql = f"SELECT {_EVENT} FROM {_SYSTEM} AND id = ? AND o.name = ? ORDER BY position LIMIT 1"  # noqa: S608
         row = self._connection.execute(sql, (event_id, org)).fetchone()
-        return None if row is None else self._event(row, self._streams_of([row[1]])[row[1]])
+        return None if row is None else self._event(row, self._named_streams()[row[1]])
 
     def read_type(self, org: str, event_type: str, before: int | None, limit: int) -> list[Event]:
         newest = self._connection.execute("SELECT COALESCE(MAX(position), 0) FROM events").fetchone()[0]
@@ -83,7 +82,7 @@ class SqliteRows:
                 sql, (number, newest + 1 if before is None else before, org, limit)
             ).fetchall()
         found.sort(reverse=True)  # a type has a number for each version of its payload
-        streams = self._streams_of({row[1] for row in found[:limit]})
+        streams = self._named_streams()
         return [self._event(row, streams[row[1]]) for row in found[:limit]]
 
     def number_of(self, stream: Stream) -> int | None:
@@ -104,15 +103,24 @@ class SqliteRows:
         entry = self._types[number] = (name, version, version < self._upcasters.version_of(name))
         return entry
 
-    def _streams_of(self, numbers: Iterable[int]) -> dict[int, Stream]:
+    def _named_streams(self) -> "_NamedStreams":
         if len(self._streams) > self._streams_max:
             self._streams.clear()
-        for number in numbers:
-            if number not in self._streams:
-                sql = "SELECT o.name, s.kind, s.name FROM streams s JOIN orgs o ON o.number = s.org WHERE s.number = ?"
-                org, kind, name = self._connection.execute(sql, (number,)).fetchone()
-                self._streams[number] = Stream(org, KINDS[kind], name)
         return self._streams
+
+
+class _NamedStreams(dict[int, Stream]):
+    """Streams by number, looked up when first asked for."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def __missing__(self, number: int) -> Stream:
+        sql = "SELECT o.name, s.kind, s.name FROM streams s JOIN orgs o ON o.number = s.org WHERE s.number = ?"
+        org, kind, name = self._connection.execute(sql, (number,)).fetchone()
+        found = self[number] = Stream(org, KINDS[kind], name)
+        return found
 
 
 def _stream_info(row: tuple[str, int, str, int, int, int]) -> StreamInfo:

@@ -9,6 +9,7 @@ fails leaves no trace.
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from eventstore.event import KINDS, Event, NewEvent, Stream, StreamInfo
@@ -25,7 +26,12 @@ from eventstore.upcasters import Upcasters
 from kernel.errors import StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal
 
-_INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = f"INSERT INTO events VALUES {_ROW}"  # noqa: S608 - no input
+
+#: Rows of one statement: a quarter cheaper for each than one at a time, and the interpreter's lock changes hands once.
+_ROWS = 16
+_INSERT_ROWS = f"INSERT INTO events VALUES {', '.join([_ROW] * _ROWS)}"  # noqa: S608 - as above
 
 
 class Written(NamedTuple):
@@ -181,13 +187,14 @@ class SqliteWriter:
         for name in {event.type for event in events}:
             if name not in numbers:
                 numbers[name] = self._type_number(name)
-        connection.executemany(
-            _INSERT,
-            [
-                (e.position, e.number, e.version, e.id, numbers[e.type], e.at_us, e.recorded_us, e.source, e.data)
-                for e in events
-            ],
-        )
+        params = [
+            (e.position, e.number, e.version, e.id, numbers[e.type], e.at_us, e.recorded_us, e.source, e.data)
+            for e in events
+        ]
+        whole = len(params) - len(params) % _ROWS
+        for start in range(0, whole, _ROWS):
+            connection.execute(_INSERT_ROWS, tuple(chain.from_iterable(params[start : start + _ROWS])))
+        connection.executemany(_INSERT, params[whole:])
 
     def _note(self, newest: Event, touched: dict[Stream, Head]) -> None:
         """Remember a commit: the mark first, which the acknowledgement must not overtake."""

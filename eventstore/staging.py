@@ -5,8 +5,11 @@ gives numbers: a place in the stream, a place in the log. Nothing is written her
 committed is simply dropped.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Protocol, cast
+
+import msgspec
 
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.retraction import retracted_by
@@ -17,15 +20,12 @@ from eventstore.types import EventTypes
 from kernel.ids import Position
 
 
-class Head:
+class Head(msgspec.Struct, gc=False):
     """The end of a stream as a batch sees it: its number, its last version, whether an event from outside is in it."""
 
-    __slots__ = ("is_known", "number", "version")
-
-    def __init__(self, number: int, version: int, is_known: bool) -> None:
-        self.number = number
-        self.version = version
-        self.is_known = is_known
+    number: int
+    version: int
+    is_known: bool
 
 
 class Ledger(Protocol):
@@ -56,19 +56,20 @@ class Staging:
 
     def add_unseen(self, events: Sequence[NewEvent]) -> list[Outcome]:
         """Take events for new without looking. The log's own uniqueness must catch it if one is not."""
-        head_of, recorded_us, position = self._ledger.head, self._recorded_us, self._position
+        head_of, recorded_us = self._ledger.head, self._recorded_us
+        positions = cast("Iterator[Position]", count(self._position + 1))
         outcomes: list[Outcome] = []
-        for new in events:
+        staged = self.events
+        for new, position in zip(events, positions):  # noqa: B905 - one of them never ends
             head = head_of(new.stream)
             head.version += 1
-            position += 1
             if not head.is_known:
                 head.is_known = not is_system_id(new.id)
             event = Event(
                 new.stream,
                 head.number,
                 head.version,
-                Position(position),
+                position,
                 new.id,
                 new.type,
                 new.at_us,
@@ -77,9 +78,9 @@ class Staging:
                 new.source,
                 new.payload,
             )
-            self.events.append(event)
+            staged.append(event)
             outcomes.append(Stored(event))
-        self._position = position
+        self._position += len(outcomes)
         return outcomes
 
     def add(self, events: Sequence[NewEvent], *, is_atomic: bool) -> list[Outcome]:

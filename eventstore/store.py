@@ -59,7 +59,7 @@ class EventStore(Protocol):
         """
 
     async def read(self, stream: Stream, *, after_version: int = 0, limit: int | None = None) -> list[Event]:
-        """Events of one stream by version. An unknown stream is empty."""
+        """Events of one stream by version, in a list of the reader's own. An unknown stream is empty."""
 
     async def read_many(self, streams: Sequence[Stream]) -> list[list[Event]]:
         """Whole streams, in one hop, in the order asked."""

@@ -67,6 +67,8 @@ SYSTEM_NAMES: frozenset[str] = frozenset(
         "prediction_validated",
         "alert_raised",
         "alert_resolved",
+        "alert_acknowledged",
+        "alert_delivered",
         "lead_linked",
         "lead_erased",
         "dead_letter_retried",

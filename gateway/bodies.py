@@ -69,7 +69,12 @@ async def decode_body(request: web.Request, decoder: msgspec.json.Decoder[_T], k
     media_type = request.headers.get("Content-Type", "")
     if not is_json(media_type):
         raise Problem("unsupported_media_type", f"Content-Type {media_type}: expected application/json")
-    body = await read_body(request)
+    return decoded(await read_body(request), decoder, kind)
+
+
+def decoded(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T], kind: Any) -> _T:
+    """JSON as a struct. Raises ``Problem``: ``malformed_json``; ``invalid_body`` with path, expectation and what came."""
+    body = bytes(body)
     try:
         body.decode("utf-8")
         return decoder.decode(body)

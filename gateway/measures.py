@@ -1,5 +1,6 @@
 """Which number of which component stands behind which metric."""
 
+from gateway.problems import VALIDATION_CODES
 from gateway.service import Service
 
 
@@ -8,10 +9,20 @@ def watch(service: Service) -> None:
     metrics, host, store, outcomes = service.metrics, service.host, service.store, service.outcomes
     for outcome in outcomes:
         metrics.watch("leadwheel_events", lambda outcome=outcome: outcomes[outcome], outcome)  # type: ignore[misc]
+    for reason in service.decided:
+        metrics.watch("leadwheel_decisions", lambda reason=reason: service.decided[reason], reason)  # type: ignore[misc]
+    for outcome in service.rewarded:
+        metrics.watch("leadwheel_rewards", lambda outcome=outcome: service.rewarded[outcome], outcome)  # type: ignore[misc]
     metrics.watch("leadwheel_http_errors", lambda: service.errors)
     metrics.watch("leadwheel_prompt_failures", lambda: service.prompt_failures)
     metrics.watch("leadwheel_ready", lambda: not service.not_ready())
     metrics.watch("leadwheel_answers_bytes", lambda: service.answers.size_bytes)
+    metrics.watch("leadwheel_answers", lambda: service.answers.hits, "hit")
+    metrics.watch("leadwheel_answers", lambda: service.answers.joins, "joined")
+    metrics.watch("leadwheel_answers", lambda: service.answers.misses, "miss")
+    for code in VALIDATION_CODES:
+        metrics.watch("leadwheel_validation_errors", lambda code=code: service.refusals.get(code, 0), code)  # type: ignore[misc]
+    metrics.watch_times("leadwheel_fold_seconds", host.fold_times)
     metrics.watch("leadwheel_jobs_running", lambda: service.jobs.running)
     metrics.watch("leadwheel_log_events", lambda: store.statistics().events)
     metrics.watch("leadwheel_log_commits", lambda: store.statistics().commits)
@@ -44,3 +55,20 @@ def watch(service: Service) -> None:
     metrics.watch("leadwheel_stream_leads", lambda: service.feed.statistics().followed)
     metrics.watch("leadwheel_stream_entries", lambda: service.feed.statistics().published)
     metrics.watch("leadwheel_stream_resets", lambda: service.feed.statistics().resets)
+    _watch_alerts(service)
+
+
+def _watch_alerts(service: Service) -> None:
+    metrics, alerts = service.metrics, service.alerts
+    metrics.watch("leadwheel_alerts_open", lambda: alerts.statistics().open)
+    metrics.watch("leadwheel_alerts", lambda: alerts.statistics().raised, "raised")
+    metrics.watch("leadwheel_alerts", lambda: alerts.statistics().resolved, "resolved")
+    metrics.watch("leadwheel_alert_looks", lambda: alerts.looks)
+    metrics.watch("leadwheel_alert_marks", lambda: alerts.statistics().marked)
+    metrics.watch("leadwheel_alert_timers", lambda: alerts.statistics().timers)
+    metrics.watch("leadwheel_alert_failures", lambda: alerts.failures)
+    metrics.watch("leadwheel_webhooks", lambda: alerts.posted.delivered, "delivered")
+    metrics.watch("leadwheel_webhooks", lambda: alerts.posted.failed, "failed")
+    metrics.watch("leadwheel_webhooks", lambda: alerts.posted.dead, "dead")
+    metrics.watch("leadwheel_webhooks_waiting", lambda: alerts.statistics().waiting)
+    metrics.watch("leadwheel_webhook_dead_letters", lambda: alerts.statistics().dead)

@@ -1,15 +1,24 @@
 """Replay and verification as jobs: the log folded again, to take the cache's place or to be compared with it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from actors.entity import Entity
 from actors.rebuild import Progress, Rebuild
 from actors.verification import Verification
+from bandit.events import POLICY_DEFINED, POLICY_DELETED
+from bandit.policy_entity import PolicyEntity, PolicyFolds
+from bandit.versions import model_sha256
+from eventstore.event import Event, Stream
 from gateway.jobs import Job
+from gateway.orgs import Org
 from gateway.service import Service
 from kernel.clock import Clock
+from kernel.ids import Position
 from projections.entity import FoldedEntity
+
+_PAGE = 500
 
 
 async def replay(service: Service, job: Job, views: Sequence[str] | None = None) -> dict[str, Any]:
@@ -50,6 +59,48 @@ async def replay(service: Service, job: Job, views: Sequence[str] | None = None)
     return {"events": progress.done, "events_per_s": round(progress.events_per_s), "views": list(stale)}
 
 
+async def replay_policies(service: Service, job: Job, org: Org) -> dict[str, Any]:
+    """Learn the model of each policy anew, from its stream alone, and compare it with the one in use.
+
+    One that differs gives way to the one from the log.
+    """
+    policies = await service.policies.of(org)
+    job.progress.total = 0
+    result = []
+    for name in sorted(policies.names):
+        live = await policies.any_entity(name)
+        if live is None or live.learner is None:
+            continue
+        version, sha256 = live.version, model_sha256(live.model_bytes())
+        job.progress.total += version
+        anew = await _learned_anew(service, live.stream, live.number, version, job)
+        is_same = anew.learner is not None and model_sha256(anew.model_bytes()) == sha256
+        if not is_same:
+            await service.host.refold(live.stream)
+        job.say(f"{name}: {anew.updates} updates, {'the same bytes' if is_same else 'other bytes'}")
+        result.append({"policy": name, "updates": anew.updates, "sha256": sha256, "same": is_same})
+    return {"policies": result}
+
+
+async def _learned_anew(service: Service, stream: Stream, number: int, version: int, job: Job) -> PolicyEntity:
+    """The policy folded up to a version, a page of its stream at a time."""
+    definitions: list[Event] = []
+    for event_type in (POLICY_DEFINED, POLICY_DELETED):
+        before: Position | None = None
+        while page := await service.store.read_type(stream.org, event_type, before=before, limit=_PAGE):
+            definitions += [event for event in page if event.stream == stream and event.version <= version]
+            before = page[-1].position
+    entity = PolicyFolds().start(stream, number, sorted(definitions, key=lambda event: event.version))
+    while entity.version < version:
+        limit = min(_PAGE, version - entity.version)
+        page = await service.store.read(stream, after_version=entity.version, limit=limit)
+        for event in page:
+            entity.fold(event)
+        job.report(job.progress.done + len(page), job.progress.total)
+        await asyncio.sleep(0)
+    return entity
+
+
 async def verify(service: Service, job: Job, sample: int | None) -> dict[str, Any]:
     """Fold leads from the log and compare them with what is served; of another org's only the number is told."""
     job.progress.unit = "leads"
@@ -75,6 +126,8 @@ def _difference(clock: Clock) -> Callable[[Entity, Entity], bool]:
     """Whether two entities of one version have other values now, to the bit."""
 
     def differs(served: Entity, folded: Entity) -> bool:
+        if isinstance(served, PolicyEntity) and isinstance(folded, PolicyEntity):
+            return served.dump() != folded.dump()
         mine, log = cast("FoldedEntity", served), cast("FoldedEntity", folded)
         now_us = clock.now_us()
         mine.read(now_us)

@@ -5,6 +5,7 @@ closed, exit 0, within 10 s in all. What the snapshots do not reach in time cost
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from threadpoolctl import threadpool_limits
 
 from gateway.app import Paths, build_app, open_service
 from gateway.auth import is_loopback
@@ -22,6 +24,9 @@ from kernel.settings import Settings, source_of
 
 CLOSE_TIMEOUT_S = 3.5  # with the 6 s for requests in flight below the 10 s that a stop may take
 FAILED = 1
+# Objects made and not freed until cycles are looked for, under a millisecond a time: a batch of events makes thousands that
+# go with it, and with the default of 700 nearly all of them were looked at, and soon everything else.
+_COLLECT_AFTER = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +51,11 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     service = await open_service(settings, paths=Paths(directory), clock=clock)
+    # Small matrices: threads of BLAS would wait for each other, and for the loop's core, longer than they work.
+    threadpool_limits(limits=1, user_api="blas")
+    gc.collect()
+    gc.freeze()  # modules and catalogues stay: going through them with every full collection stalls for 50 ms
+    gc.set_threshold(_COLLECT_AFTER, 10, 10)
     try:
         check_binding(settings, service.keyring.is_open)
         runner = make_runner(service)

@@ -6,13 +6,14 @@ route's canonical pattern (never by path: a path holds a lead's id, and there ar
 is plain integers without a lock, because only the event loop's thread touches it.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from kernel.tally import Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,6 +38,11 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_http_errors", "counter", "Requests that ended in an unforeseen error (500)"),
     MetricSpec("leadwheel_prompt_failures", "counter", "Prompt blocks that were answered empty after an error"),
     MetricSpec("leadwheel_events", "counter", "Events posted, by what became of them", ("outcome",)),
+    MetricSpec("leadwheel_decisions", "counter", "Decisions made since the start, by reason", ("reason",)),
+    MetricSpec("leadwheel_rewards", "counter", "Rewards posted since the start, by what became of them", ("outcome",)),
+    MetricSpec(
+        "leadwheel_validation_errors", "counter", "Events and other requests that were refused, by code", ("code",)
+    ),
     MetricSpec("leadwheel_log_events", "counter", "Events appended since the start"),
     MetricSpec("leadwheel_log_commits", "counter", "Commits since the start; events / commits is the group's size"),
     MetricSpec("leadwheel_log_duplicates", "counter", "Events found in the log already, since the start"),
@@ -48,6 +54,9 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_activations", "counter", "Leads woken since the start, by what from", ("source",)),
     MetricSpec("leadwheel_snapshots_unusable", "counter", "Snapshots with a wrong checksum or fingerprint, refolded"),
     MetricSpec("leadwheel_events_folded", "counter", "Events folded since the start"),
+    MetricSpec(
+        "leadwheel_fold_seconds", "histogram", "Folding an event into its lead in memory, by mean of a delivery"
+    ),
     MetricSpec("leadwheel_refolds", "counter", "Leads folded anew from their log (late events, retractions)"),
     MetricSpec("leadwheel_snapshots_behind", "gauge", "Leads with events that no snapshot contains"),
     MetricSpec("leadwheel_snapshot_backlog", "gauge", "Snapshots waiting to be written"),
@@ -60,6 +69,12 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_timer_effects", "counter", "Events that time alone caused, since the start"),
     MetricSpec("leadwheel_timer_lag_seconds", "gauge", "How long the first due timer had waited at the last tick"),
     MetricSpec("leadwheel_answers_bytes", "gauge", "Encoded answers kept, at most"),
+    MetricSpec(
+        "leadwheel_answers",
+        "counter",
+        "Live answers about one lead: kept and sent again (hit), with the market's new part (joined), or encoded (miss)",
+        ("outcome",),
+    ),
     MetricSpec("leadwheel_jobs_running", "gauge", "Jobs that have not ended"),
     MetricSpec("leadwheel_lists_leads", "gauge", "Leads in the ranked lists"),
     MetricSpec("leadwheel_lists_columns", "gauge", "Features kept of every lead for ranked lists"),
@@ -69,6 +84,22 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_stream_leads", "gauge", "Leads held in memory a second time for the change feed"),
     MetricSpec("leadwheel_stream_entries", "counter", "Entries published in the change feed"),
     MetricSpec("leadwheel_stream_resets", "counter", "Listeners told that they missed something"),
+    MetricSpec("leadwheel_alerts_open", "gauge", "Alerts that are not resolved"),
+    MetricSpec("leadwheel_alerts", "counter", "Alerts that began (raised) or ended (resolved)", ("transition",)),
+    MetricSpec("leadwheel_alert_looks", "counter", "Times that a lead was looked at for what alert rules hold of it"),
+    MetricSpec("leadwheel_alert_marks", "gauge", "Leads that wait to be looked at"),
+    MetricSpec("leadwheel_alert_timers", "gauge", "Leads that alert rules look at when time changes them"),
+    MetricSpec("leadwheel_alert_failures", "counter", "Looks at leads that failed and are repeated"),
+    MetricSpec(
+        "leadwheel_webhooks",
+        "counter",
+        "Messages that were taken (delivered) or given up (dead), and attempts that failed (failed)",
+        ("outcome",),
+    ),
+    MetricSpec("leadwheel_webhooks_waiting", "gauge", "Messages of webhooks that are under way"),
+    MetricSpec(
+        "leadwheel_webhook_dead_letters", "gauge", "Messages of webhooks that were given up and not retried yet"
+    ),
     MetricSpec("leadwheel_ready", "gauge", "1 when /readyz answers 200"),
 )
 _SPECS = {spec.name: spec for spec in METRICS}
@@ -77,20 +108,18 @@ _SPECS = {spec.name: spec for spec in METRICS}
 class RouteTally:
     """Requests and latencies of one method of one route."""
 
-    __slots__ = ("buckets", "method", "route", "statuses", "sum_s")
+    __slots__ = ("method", "route", "statuses", "times")
 
     def __init__(self, method: str, route: str) -> None:
         self.method = method
         self.route = route
         self.statuses: dict[int, int] = {}
-        self.buckets = [0] * (len(BUCKETS_S) + 1)
-        self.sum_s = 0.0
+        self.times = Tally(BUCKETS_S)
 
     def add(self, status: int, seconds: float) -> None:
         """Count one answer. About half a microsecond."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
-        self.buckets[bisect_left(BUCKETS_S, seconds)] += 1
-        self.sum_s += seconds
+        self.times.add(seconds)
 
 
 class Metrics:
@@ -112,6 +141,7 @@ class Metrics:
         self._registry = registry
         self._routes: dict[tuple[str, str], RouteTally] = {}
         self._watched: dict[str, list[tuple[tuple[str, ...], Callable[[], float]]]] = {}
+        self._timed: dict[str, Tally] = {}
         registry.register(self)
 
     def route(self, method: str, route: str) -> RouteTally:
@@ -125,6 +155,12 @@ class Metrics:
             raise ValueError(f"{name}: expected labels {spec.labels}")
         self._watched.setdefault(name, []).append((labels, read))
 
+    def watch_times(self, name: str, tally: Tally) -> None:
+        """Expose times under the name of a histogram without labels."""
+        if _SPECS[name].kind != "histogram" or _SPECS[name].labels:
+            raise ValueError(f"{name}: not a histogram without labels")
+        self._timed[name] = tally
+
     def render(self) -> bytes:
         """The text exposition."""
         return generate_latest(self._registry)
@@ -132,6 +168,10 @@ class Metrics:
     def collect(self) -> Iterable[Metric]:
         """Called by the registry at each scrape."""
         yield from self._collect_watched()
+        for name, tally in self._timed.items():
+            times = HistogramMetricFamily(name, _SPECS[name].meaning)
+            times.add_metric((), tally.cumulative(), tally.sum_s)
+            yield times
         yield from self._collect_requests()
 
     def _collect_watched(self) -> Iterator[Metric]:
@@ -151,14 +191,6 @@ class Metrics:
             for status, count in tally.statuses.items():
                 requests.add_metric((tally.method, tally.route, str(status)), count)
             if tally.statuses:
-                latency.add_metric((tally.method, tally.route), _cumulative(tally.buckets), tally.sum_s)
+                latency.add_metric((tally.method, tally.route), tally.times.cumulative(), tally.times.sum_s)
         yield requests
         yield latency
-
-
-def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
-    total, answer = 0, []
-    for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), buckets, strict=True):
-        total += count
-        answer.append((bound, float(total)))
-    return answer

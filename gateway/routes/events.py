@@ -1,7 +1,7 @@
 """Events in: one, an array, NDJSON, CloudEvents; answered when they are durable and folded."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from aiohttp import web
@@ -9,17 +9,19 @@ from msgspec import Meta
 
 from actors.ingest import Receipt
 from eventstore.admission import Admitted, Refusal, refusal
-from eventstore.store import Refused
+from eventstore.store import Stored
 from gateway.bodies import read_body
 from gateway.compat import cloudevents
 from gateway.orgs import Org
 from gateway.parameters import flag, query_of
 from gateway.problems import Invalid, Problem
-from gateway.routes.catalogue import json_response
+from gateway.ready import ready_json
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.ids import Position, format_position
 from kernel.steps import Steps, finish_politely
+
+_encode = msgspec.json.Encoder().encode
 
 ATOMIC = Query("atomic", "Store nothing unless all events are valid", {"type": "boolean", "default": False})
 
@@ -49,20 +51,23 @@ class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     source: Annotated[str | None, Meta(description="Where it came from")] = None
 
 
-async def post_events(service: Service, request: web.Request, org: Org) -> web.Response:
+async def post_events(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
     is_atomic = flag(query_of(request, ("atomic",)), "atomic")
     body = await read_body(request)
     mode = cloudevents.mode_of(request.headers)
     admitted = await finish_politely(_admitting(org, mode, request.headers, body))
     if is_atomic and admitted.rejected:
         service.outcomes["rejected"] += len(admitted.rejected)
+        service.count_refused(each.code for each in admitted.rejected)
         raise refused(admitted.rejected)
     receipt = await service.ingest.submit([event for _, event in admitted.events], is_atomic=is_atomic)
     answer = _answer(admitted, receipt, mode)
     service.count(answer.accepted, answer.duplicates, len(answer.rejected), answer.dead)
+    if answer.rejected:
+        service.count_refused(each.code for each in answer.rejected)
     if answer.rejected and (is_atomic or len(answer.rejected) == admitted.total):
         raise refused(answer.rejected)
-    return json_response(answer)
+    return ready_json(request, service.dates.line(service.clock.now_us()), _encode(answer))
 
 
 def _admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Headers, body: bytes) -> Steps[Admitted]:
@@ -74,11 +79,15 @@ def _admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Hea
 
 
 def _answer(admitted: Admitted, receipt: Receipt, mode: cloudevents.Mode | None) -> IngestAnswer:
+    outcomes = receipt.outcomes
+    if outcomes and receipt.new == len(outcomes) == admitted.total:  # all is new: the last one stands last in the log
+        position = cast("Stored", outcomes[-1]).event.position
+        return IngestAnswer(receipt.new, 0, [], receipt.dead, format_position(position))
     accepted = duplicates = 0
     last: Position | None = None
     rejected = list(admitted.rejected)
-    for (index, _), outcome in zip(admitted.events, receipt.outcomes, strict=True):
-        if isinstance(outcome, Refused):
+    for (index, _), outcome in zip(admitted.events, outcomes, strict=True):
+        if not isinstance(outcome, Stored):
             told = refusal(index, outcome.code, outcome.path, outcome.expected, outcome.actual)
             rejected.append(cloudevents.in_terms(mode, told))
             continue
@@ -86,7 +95,9 @@ def _answer(admitted: Admitted, receipt: Receipt, mode: cloudevents.Mode | None)
             duplicates += 1
         else:
             accepted += 1
-        last = outcome.event.position if last is None else max(last, outcome.event.position)
+        position = outcome.event.position
+        if last is None or position > last:
+            last = position
     rejected.sort(key=lambda each: each.index)
     return IngestAnswer(accepted, duplicates, rejected, receipt.dead, None if last is None else format_position(last))
 

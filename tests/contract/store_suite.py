@@ -268,6 +268,25 @@ class StoreSuite:
             events = await store.read(lead(f"l{index}"))
             assert [event.version for event in events] == list(range(1, len(events) + 1))
 
+    async def test_a_large_append_stands_in_the_log_as_it_was_given(self, store: EventStore) -> None:
+        news = [purchase(lead(f"l{n % 7}"), f"e{n}", n, at_us=T0 - n) for n in range(45)]
+        news += [new_event(lead("s"), "~x:1", source="shop"), purchase(ANN, "e1")]
+        await store.append(news)
+        log = await store.read_log()
+        assert [event.position for event in log] == list(range(1, 48))
+        assert [(e.stream, e.id, e.type, e.at_us, e.source, e.data) for e in log] == [
+            (new.stream, new.id, new.type, new.at_us, new.source, new.data) for new in news
+        ]
+
+    async def test_an_id_that_is_taken_anywhere_in_a_large_append_leaves_the_others_stored(
+        self, store: EventStore
+    ) -> None:
+        await store.append([purchase(ANN, "e20", 20), purchase(ANN, "e40", 1)])
+        outcomes = await store.append([purchase(ANN, f"e{n}", n) for n in range(45)])
+        assert [n for n, each in enumerate(outcomes) if isinstance(each, Stored) and each.is_duplicate] == [20]
+        assert [n for n, each in enumerate(outcomes) if isinstance(each, Refused)] == [40]
+        assert [event.version for event in await store.read(ANN)] == list(range(1, 46))
+
     async def test_the_same_event_from_many_callers_is_stored_once(self, store: EventStore) -> None:
         answers = await asyncio.gather(*(store.append([purchase(ANN, "e1")]) for _ in range(20)))
         assert (
@@ -301,6 +320,13 @@ class StoreSuite:
         assert [e.version for e in await store.read(ANN, after_version=1, limit=2)] == [2, 3]
         assert await store.read(ANN, after_version=5) == []
         assert await store.read(ANN, limit=0) == []
+
+    async def test_a_list_that_was_read_is_the_readers_own(self, store: EventStore) -> None:
+        await store.append([new_event(ANN, "a1"), new_event(ANN, "a2")])
+        (many,) = await store.read_many([ANN])
+        for read in (await store.read(ANN), many):
+            read.clear()
+        assert [event.id for event in await store.read(ANN)] == ["a1", "a2"]
 
     async def test_an_unknown_stream_is_empty(self, store: EventStore) -> None:
         assert await store.read(ANN) == []

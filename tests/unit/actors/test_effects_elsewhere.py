@@ -34,7 +34,7 @@ class World:
         self.host = ActorHost(
             store=store,
             snapshots=MemorySnapshots(medium),
-            folds=FoldedEntities(lambda org: CATALOGUE, clock, KINDS),
+            folds=FoldedEntities(lambda org: CATALOGUE, clock, lambda org: KINDS),
             clock=clock,
             wheel=wheel,
             limits=ActorLimits(),

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from actors.limits import ActorLimits
+from actors.seats import DUE
+from eventstore.event import NewEvent
 from eventstore.memory import MemoryEventStore
 from eventstore.memory_snapshots import MemorySnapshots, SnapshotMedium
 from kernel.clock import VirtualClock
 from kernel.errors import StoreUnavailable
 from kernel.times import DAY_US, SECOND_US
-from tests.simulation.toy import World, new_store, note, stream
+from tests.simulation.toy import Fired, World, new_store, note, stream
 
 T0 = 1_700_000_000 * SECOND_US
 DAY_S = 86_400
@@ -211,3 +213,17 @@ async def test_a_year_of_daily_deadlines_fires_each_exactly_once(
         await one.host.keep()
     assert sum([len(await fired(one, i)) for i in range(25)]) == 365
     assert one.host.statistics().awake <= 10
+
+
+async def test_a_timer_that_has_become_too_early_finds_nothing_and_is_set_anew(
+    clock: VirtualClock, store: MemoryEventStore, medium: SnapshotMedium
+) -> None:
+    one = await world(clock, store, medium)
+    await one.ingest.submit([note("a", "e1", T0, timer_s=10), note("a", "e2", T0, timer_s=600)])
+    fired = NewEvent(stream("a"), "~fired:e1", "toy_fired", T0, b'{"cause":"e1"}', Fired("e1"))
+    await one.ingest.record([fired])
+    number = one.host.awake(stream("a")).number  # type: ignore[union-attr]
+    assert one.wheel.due_us(number, DUE) == T0 + 10 * SECOND_US
+    clock.advance(11)
+    assert (await one.ticker.tick(), one.ticker.statistics().effects) == (1, 0)
+    assert one.wheel.due_us(number, DUE) == T0 + 600 * SECOND_US

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from eventstore.event import Stream
 from tests.contract.store_events import T0
-from tests.unit.eventstore.door import event, let_in, told, turned_away
+from tests.unit.eventstore.door import door, event, let_in, told, turned_away
 
 ID = "1 to 128 printable characters, not beginning with ~"
 LEAD = "1 to 256 printable characters, not . or .."
@@ -220,3 +221,11 @@ def test_a_source_is_a_string(source: Any) -> None:
 @pytest.mark.parametrize("raw", [b"5", b'"x"', b"null", b"[1]", b"true"])
 def test_what_is_no_object_is_no_event(raw: bytes) -> None:
     assert told(turned_away(raw)) == ("event_invalid", "", "an object", raw.decode())
+
+
+def test_the_door_remembers_leads_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventstore.admission._LEADS_MAX", 2)
+    one = door()
+    streams = [one.admit(msgspec.json.encode(event(lead=f"l{n % 5}"))).stream.id for n in range(20)]  # type: ignore[union-attr]
+    assert streams == [f"l{n % 5}" for n in range(20)]
+    assert len(one._leads) <= 2
