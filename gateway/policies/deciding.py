@@ -1,0 +1,159 @@
+"""A decision, from the request to the answer: read, choose, make durable.
+
+Choosing does not wait, so what it looks at is of one instant. What two decisions must not both use up is reserved
+before the first of them is written: a day's budget for all leads, and a lead's week, for which its decisions take turns.
+A decision that the caller named is looked for first, whoever asked for it, and is made once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from bandit.deciding import Decision, Model, Request, answer, check_request, decide
+from bandit.events import (
+    DecisionMade,
+    decision_event,
+    decision_event_id,
+    decision_stream,
+    payload_of,
+)
+from bandit.guardrails import Known
+from bandit.ledger import NO_DECISIONS, Ledger, LedgerKind, WeekCounts
+from eventstore.event import Event, Stream
+from eventstore.store import Refused
+from gateway.orgs import Org
+from gateway.policies.context import ContextPlan, market_values
+from gateway.policies.policies import OrgPolicies, policy_key
+from gateway.problems import Invalid, Problem
+from kernel.errors import InvalidDefinition, NobodyEligible
+from projections.entity import FoldedEntity
+
+if TYPE_CHECKING:
+    from gateway.service import Service
+
+_Key = TypeVar("_Key")
+
+
+class Decider:
+    """Decides for all orgs of a service."""
+
+    def __init__(self, service: "Service") -> None:
+        self._service = service
+        self._turns: dict[Stream, tuple[asyncio.Lock, int]] = {}
+        self._named: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+
+    async def decide(self, org: Org, name: str, request: Request) -> Decision:
+        """Decide, or give the first answer again.
+
+        Raises
+        ------
+        Problem
+            ``invalid_body``, ``policy_not_found``, ``decision_conflict``, ``no_eligible_arm``.
+        StoreUnavailable, IntakeFull
+        """
+        _check(request)
+        policies = await self._service.policies.of(org)
+        await policies.entity(name)
+        if request.decision_id is None:
+            return await self._made(policies, name, request, self._service.ids.uuid7())
+        async with _turn(self._named, (org.name, request.decision_id)):
+            event = await self._service.store.find(org.name, decision_event_id(request.decision_id))
+            if event is not None:
+                return answer(_same(event, name, request))
+            return await self._made(policies, name, request, request.decision_id)
+
+    async def _made(self, policies: OrgPolicies, name: str, request: Request, decision_id: str) -> Decision:
+        stream = decision_stream(policies.org.name, request.lead, decision_id)
+        plan = policies.plan(name, await policies.entity(name))
+        if request.lead is None or not plan.limits_weeks:
+            return answer(await self._write(policies, name, request, stream, decision_id))
+        async with _turn(self._turns, stream):
+            return answer(await self._write(policies, name, request, stream, decision_id))
+
+    async def _write(
+        self, policies: OrgPolicies, name: str, request: Request, stream: Stream, decision_id: str
+    ) -> DecisionMade:
+        service, activity, key = self._service, self._service.policies.activity, policy_key(policies.org, name)
+        while True:
+            plan = policies.plan(name, await policies.entity(name))
+            market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else {}
+            lead = await self._lead(stream)  # last: another event may replace an entity that was given out
+            entity = await policies.entity(name)  # does not wait, unless it changed while something was read
+            if policies.plan(name, entity) is plan:
+                break
+        now_us = service.clock.now_us()
+        lead.read(now_us)
+        values = plan.conditions(lead, market)
+        week = week_of(lead, name, now_us) if plan.limits_weeks else NO_DECISIONS
+        today = activity.today(key, now_us)
+        known = Known(values.get, plan.vector(lead, market), week, today)
+        made = _chosen(plan, policies.model(entity), request, known, decision_id)
+        activity.reserve(key, decision_id, made.arm, now_us)
+        try:
+            receipt = await service.ingest.submit([decision_event(stream, made, now_us)])
+        except Exception:  # not a cancellation: that leaves the append under way, and what it uses up is used
+            activity.release(key, decision_id)
+            raise
+        outcome = receipt.outcomes[0]
+        if isinstance(outcome, Refused):
+            activity.release(key, decision_id)
+            raise _conflict(decision_id)
+        service.decided[made.reason] += 1
+        return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else made
+
+    async def _lead(self, stream: Stream) -> FoldedEntity:
+        """The lead in memory; one without events where nobody has heard of it, or nobody was named."""
+        service = self._service
+        lead = service.awake(stream)
+        if lead is None and stream.kind == "lead":
+            (lead,) = await service.wake([stream])
+        return service.empty(stream) if lead is None else lead
+
+
+def _check(request: Request) -> None:
+    try:
+        check_request(request)
+    except InvalidDefinition as error:
+        raise Problem("invalid_body", str(error), errors=[Invalid(*fault) for fault in error.faults]) from error
+
+
+def week_of(lead: FoldedEntity, policy: str, now_us: int) -> WeekCounts:
+    """What was decided for a lead within the last seven days."""
+    ledger = lead.companion(LedgerKind.name)
+    return ledger.week(policy, now_us) if isinstance(ledger, Ledger) else NO_DECISIONS
+
+
+def _chosen(plan: ContextPlan, model: Model, request: Request, known: Known, decision_id: str) -> DecisionMade:
+    try:
+        return decide(plan.policy, model, request, known, decision_id)
+    except NobodyEligible as error:
+        status = 422 if error.by == "request" else 409
+        raise Problem("no_eligible_arm", f"the {error.by} left no arm", status=status) from error
+
+
+def _same(event: Event, policy: str, request: Request) -> DecisionMade:
+    """The decision of that id, if it is the one that is asked for again."""
+    made: DecisionMade = payload_of(event)
+    lead = event.stream.id if event.stream.kind == "lead" else None
+    if made.policy != policy or lead != request.lead:
+        raise _conflict(made.decision_id)
+    return made
+
+
+def _conflict(decision_id: str) -> Problem:
+    return Problem("decision_conflict", f"decision {decision_id} was made for another policy or lead")
+
+
+@asynccontextmanager
+async def _turn(locks: dict[_Key, tuple[asyncio.Lock, int]], key: _Key) -> AsyncIterator[None]:
+    """One at a time for a key; a lock is kept while somebody has it or waits for it."""
+    lock, users = locks.get(key, (asyncio.Lock(), 0))
+    locks[key] = lock, users + 1
+    try:
+        async with lock:
+            yield
+    finally:
+        lock, users = locks.pop(key)
+        if users > 1:
+            locks[key] = lock, users - 1
