@@ -1,7 +1,7 @@
 """Entries of the feed, and their form as server-sent events.
 
 An entry has a kind, which is the name of its event. ``features`` entries can be narrowed to some features; entries of
-other kinds are about a lead, too, and are sent whole.
+other kinds are sent whole. Each is about a lead, or, where none is concerned, for those only who listen to all.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ import msgspec
 from projections.changes import Moves
 
 FEATURES = "features"
+DECISION = "decision"
 RESET = "reset"
 
 _encode = msgspec.json.Encoder().encode
@@ -32,12 +33,27 @@ class FeatureChanges(msgspec.Struct, frozen=True):
     changes: dict[str, tuple[float | str | list[str] | None, float | str | list[str] | None]]
 
 
+class DecisionTold(msgspec.Struct, frozen=True):
+    """The data of a ``decision`` event: what was chosen, when, by which policy. ``lead`` is null where there was none."""
+
+    lead: str | None
+    at: str
+    decision_id: str
+    policy: str
+    policy_version: int
+    model_version: str
+    arm: str
+    probability: float
+    reason: str
+    deferred: bool
+
+
 class Entry(msgspec.Struct, gc=False):
     """One entry: ``data`` without the moves, which are None for kinds that cannot be narrowed."""
 
     sequence: int
     kind: str
-    lead: str
+    lead: str | None
     data: dict[str, Any]
     moves: Moves | None
     emitted_us: int  #: on the monotonic clock

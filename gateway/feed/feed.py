@@ -114,6 +114,7 @@ class Feed:
             host=self._host,
             clock=self._clock,
             publish=feed.change,
+            passed=feed.tell,
             leads_max=self.settings.leads_max,
             tick_s=self.settings.tick_s,
         )

@@ -26,6 +26,8 @@ from projections.changes import Change, Shadow
 from projections.entity import FoldedEntity, refolded
 
 Publish = Callable[[str, Change], None]
+#: Told of each event of a followed lead, in order, once, after the changes that came before it.
+Passed = Callable[[Event], None]
 
 _CHANGE = "change"
 _TIMERS = 50  # worked off in one go
@@ -40,6 +42,7 @@ class Following:
     Parameters
     ----------
     publish : told every change, with its lead.
+    passed : told every event of a followed lead, in its place among the changes.
     leads_max : shadows in memory.
     """
 
@@ -51,12 +54,13 @@ class Following:
         host: ActorHost,
         clock: Clock,
         publish: Publish,
+        passed: Passed,
         leads_max: int,
         tick_s: float,
     ) -> None:
         self._catalogue = catalogue
         self._store, self._host, self._clock = store, host, clock
-        self._publish = publish
+        self._publish, self._passed = publish, passed
         self._leads_max = leads_max
         self._tick_us = round(tick_s * SECOND_US)
         self._leads: dict[str, tuple[int, Position]] = {}  # followed one by one: since when, after what
@@ -181,15 +185,15 @@ class Following:
             log = await self._store.read(stream, after_version=shadow.version, limit=last - shadow.version)
             news = {event.version: event for event in log}
         for event in news.values():
-            if event.version <= shadow.version:
-                continue
-            self._tell(stream, shadow.advance(max(event.recorded_us, shadow.at_us)))
-            changes = shadow.take(event)
-            if changes is None:
-                cause = _with_it(event, news.values())
-                log = await self._store.read(stream, limit=cause.version)
-                changes = shadow.replace(refolded(stream, event.number, self._catalogue, log), cause)
-            self._tell(stream, changes)
+            if event.version > shadow.version:  # else it was folded anew together with an earlier one
+                self._tell(stream, shadow.advance(max(event.recorded_us, shadow.at_us)))
+                changes = shadow.take(event)
+                if changes is None:
+                    cause = _with_it(event, news.values())
+                    log = await self._store.read(stream, limit=cause.version)
+                    changes = shadow.replace(refolded(stream, event.number, self._catalogue, log), cause)
+                self._tell(stream, changes)
+            self._passed(event)
         self._settle(stream, events[0].number)
 
     async def _let_time_pass(self) -> None:

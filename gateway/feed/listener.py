@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from gateway.feed.entries import Entry, frame, reset
 from gateway.feed.ring import Ring
@@ -45,8 +45,9 @@ class Listener:
     def has_ended(self) -> bool:
         return self.is_lost or self.is_closed
 
-    def resume(self, missed: Iterable[Entry]) -> None:
-        """Begin with what it missed, however much that is: the ring bounds it."""
+    def resume(self, missed: Sequence[Entry]) -> None:
+        """Begin with what it missed, however much that is: the ring bounds it. Until it is sent, it has none of it."""
+        self._sent = missed[0].sequence - 1
         self._missed.extend(entry for entry in missed if self.lead is None or entry.lead == self.lead)
         self._bell.set()
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 import msgspec
 import structlog
 
+from bandit.events import DECISION_MADE, DecisionMade, payload_of
 from eventstore.event import Event
-from gateway.feed.entries import FEATURES, Entry
+from gateway.feed.alert_entries import ALERT, ALERT_TYPES, alert_told
+from gateway.feed.entries import DECISION, FEATURES, DecisionTold, Entry
 from gateway.feed.following import Following
 from gateway.feed.listener import Listener
 from gateway.feed.ring import Ring
@@ -22,6 +24,7 @@ from kernel.times import SECOND_US, format_time
 from projections.changes import Change
 
 _PAUSE_S = 1.0  # after the log could not be read
+_TOLD_KEPT = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +63,7 @@ class OrgFeed:
         self._listeners: dict[str | None, set[Listener]] = {}
         self.following = make_following(self)
         self.published = self.resets = 0
+        self._told: dict[str, None] = {}
         self._tasks = [
             asyncio.create_task(self._run(), name="feed"),
             asyncio.create_task(self._tick(), name="feed-ticker"),
@@ -72,6 +76,10 @@ class OrgFeed:
     def deliver(self, events: Iterable[Event]) -> None:
         """Note events of this org. Never waits."""
         self.following.deliver(events)
+        if None in self._followed:
+            for event in events:
+                if event.stream.kind == "decision" and event.version == 1:
+                    self._tell_once(event)
 
     # Listening.
 
@@ -131,13 +139,32 @@ class OrgFeed:
         cause = "time" if change.cause is None else {"id": change.cause.id, "type": change.cause.type}
         self.publish(FEATURES, lead, {"lead": lead, "at": format_time(change.at_us), "cause": cause}, change)
 
-    def publish(self, kind: str, lead: str, data: dict[str, object], change: Change | None = None) -> None:
-        """Publish an entry of any kind about a lead."""
+    def tell(self, event: Event) -> None:
+        """Publish what the system wrote about a lead, if it is of a kind that is told."""
+        if event.type not in _TOLD:
+            return
+        kind, telling = _TOLD[event.type]
+        try:
+            lead, told = telling(event)
+        except msgspec.MsgspecError:  # written by another version: it is not told, and nobody is reset for it
+            return
+        self.publish(kind, lead, told)
+
+    def _tell_once(self, event: Event) -> None:
+        """The same for one in a stream of its own, which may be delivered again."""
+        if event.stream.id not in self._told:
+            self._told[event.stream.id] = None
+            if len(self._told) > _TOLD_KEPT:
+                del self._told[next(iter(self._told))]
+            self.tell(event)
+
+    def publish(self, kind: str, lead: str | None, data: dict[str, object], change: Change | None = None) -> None:
+        """Publish an entry of any kind, about a lead or about none."""
         moves = None if change is None else change.moves
         entry = Entry(self._ring.last + 1, kind, lead, data, moves, self._clock.monotonic_us())
         self._ring.append(entry)
         self.published += 1
-        for wanted in (lead, None):
+        for wanted in dict.fromkeys((lead, None)):
             for listener in self._listeners.get(wanted, ()):
                 self.resets += not listener.offer(entry)
 
@@ -221,3 +248,29 @@ class OrgFeed:
             self.following.leave_all()
         else:
             self.following.leave(lead)
+
+
+def _decision(event: Event) -> tuple[str | None, dict[str, object]]:
+    """A decision's lead, and what is told of it."""
+    made: DecisionMade = payload_of(event)
+    lead = event.stream.id if event.stream.kind == "lead" else None
+    told = DecisionTold(
+        lead=lead,
+        at=format_time(event.at_us),
+        decision_id=made.decision_id,
+        policy=made.policy,
+        policy_version=made.policy_version,
+        model_version=made.model_version,
+        arm=made.arm,
+        probability=made.probability,
+        reason=made.reason,
+        deferred=made.deferred,
+    )
+    return lead, msgspec.to_builtins(told)
+
+
+#: Type → the kind of its entries, and who makes their data: what is told besides changes of features.
+_TOLD: dict[str, tuple[str, Callable[[Event], tuple[str | None, dict[str, object]]]]] = {
+    DECISION_MADE: (DECISION, _decision),
+    **dict.fromkeys(ALERT_TYPES, (ALERT, alert_told)),
+}

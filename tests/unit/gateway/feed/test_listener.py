@@ -90,3 +90,14 @@ async def test_closing_ends_it_and_breaks_off_a_write() -> None:
     assert (one.has_ended, one.is_lost, broken) == (True, False, [True])
     assert one.offer(entry(1))
     assert one.take() == b""
+
+
+async def test_the_mark_of_one_who_comes_back_does_not_pass_what_is_still_to_be_sent() -> None:
+    ring = ring_of(*(entry(number, "a" if number % 2 else "b") for number in range(1, 7)))
+    one = listener(ring, lead="a")
+    missed = ring.after(2)
+    assert missed is not None
+    one.resume(missed)
+    assert sequences(one.mark()) == [2], "cut off here, it comes back with what it had"
+    assert sequences(one.take()) == [3, 5]
+    assert sequences(one.mark()) == [6]

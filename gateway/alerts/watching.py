@@ -1,0 +1,418 @@
+"""Watching leads: a worker looks at them when something happened, when time makes a rule true, and at all when rules change.
+
+Enter: delivered events and time. Leave: ``alert_raised`` and ``alert_resolved``, through the one way into the log. Nothing
+waits on the way of a request: a delivered event that no rule is about costs one look-up, any other marks its lead.
+
+Rules about predictions alone look only at leads that have predictions. A rule about features needs to know when each
+lead may change next: the wheel holds one deadline for each, about 160 bytes, filled by a look at all leads in the
+background after the start and whenever rules change, some 20 leads between two turns of the loop.
+
+Old news raises nothing: what begins to hold by it is hushed until it has not held for once. What is hushed stands in no
+log; after a restart a rule that holds without an alert is hushed again if it held when the lead's newest old news was
+recorded, and raised otherwise.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import structlog
+
+from actors.wheel import TimerWheel
+from eventstore.event import Event, NewEvent, Stream
+from gateway.alerts.deliveries import Counts, OrgDeliveries
+from gateway.alerts.occasions import Marked, Run
+from gateway.alerts.org_alerts import OrgAlerts
+from gateway.alerts.posting import Poster
+from gateway.orgs import Org
+from kernel.clock import Clock
+from kernel.errors import LeadwheelError
+from kernel.settings_scoring import DEFAULT_CONFIGURATION
+from kernel.steps import finish_politely, releasing
+from kernel.times import SECOND_US
+from projections.aggregators.runtime import BEFORE
+from projections.entity import FoldedEntity, refolding
+from scoring.alert_board import AlertBoard
+from scoring.alerts import ALERTS, AlertBook, look
+from scoring.events import ALERT_RAISED
+
+if TYPE_CHECKING:
+    from gateway.service import Service
+
+_SLICE = 20  # leads between two turns of the loop: two or three milliseconds
+_AT_ONCE = 200  # leads of one kind of occasion in a tick
+_PAGE = 1000
+_RETRY_US = SECOND_US
+_WHEEL_TICK_US = SECOND_US // 4
+_LOOK = "look"
+
+_log = structlog.get_logger(__name__)
+
+
+class AlertStatistics(msgspec.Struct, frozen=True):
+    """The alerts of all orgs now, and what happened since the start."""
+
+    open: int
+    raised: int
+    resolved: int
+    marked: int
+    timers: int
+    looks: int
+    failures: int
+    waiting: int
+    dead: int
+
+
+class Scan:
+    """A look at all leads of an org that is under way.
+
+    Parameters
+    ----------
+    leads : them, a slice at a time.
+    is_start : the first one; what holds may have been hushed before.
+    """
+
+    def __init__(self, leads: AsyncGenerator[list[Stream], None], *, is_start: bool, is_old_news: bool) -> None:
+        self.leads, self.is_start, self.is_old_news = leads, is_start, is_old_news
+
+
+class Alerts:
+    """The worker, for all orgs of a service. ``tick`` does a part of what is due now, ``settle`` all of it."""
+
+    def __init__(self, service: "Service", clock: Clock) -> None:
+        self._service, self._clock = service, clock
+        self._settings = service.settings.alerts
+        self._orgs: dict[str, OrgAlerts] = {}
+        self._scans: dict[str, Scan] = {}
+        self._scanned_us: dict[str, int] = {}  # when the last look at all leads of an org began
+        self._market_until_us: dict[str, int | None] = {}
+        self._poster = Poster(clock)
+        self._wheel = TimerWheel(start_us=clock.now_us(), tick_us=_WHEEL_TICK_US)
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self.posted = Counts()
+        self.looks = self.failures = 0
+
+    def fold(self, event: Event) -> None:
+        """An event was delivered. Never waits."""
+        org = self._orgs.get(event.stream.org)
+        if org is not None:
+            org.fold(event)
+
+    async def of(self, org: Org) -> OrgAlerts:
+        """Those of an org; the first call reads them from the log."""
+        found = self._orgs.get(org.name)
+        if found is None:
+            found = self._orgs[org.name] = self._new(org)
+            found.must_scan = True
+        if not (found.is_loaded and found.rules.is_loaded):
+            await found.load(self._service.store)
+        return found
+
+    def forget(self, stream: Stream, number: int) -> None:
+        """A lead is erased: nothing of it is kept here."""
+        self._wheel.cancel(number, _LOOK)
+        org = self._orgs.get(stream.org)
+        if org is not None:
+            org.forget(stream.id)
+
+    def statistics(self) -> AlertStatistics:
+        orgs = self._orgs.values()
+        return AlertStatistics(
+            open=sum(each.board.open for each in orgs),
+            raised=sum(each.raised for each in orgs),
+            resolved=sum(each.resolved for each in orgs),
+            marked=sum(len(each.occasions) for each in orgs),
+            timers=len(self._wheel),
+            looks=self.looks,
+            failures=self.failures,
+            waiting=sum(each.deliveries.waiting for each in orgs),
+            dead=sum(len(each.deliveries.dead) for each in orgs),
+        )
+
+    # Life.
+
+    def start(self) -> None:
+        """Begin to watch, and to tell."""
+        self._task = asyncio.create_task(self._run(), name="alerts")
+
+    async def close(self) -> None:
+        """Watch no more; what is being told is told again after the next start. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for scan in self._scans.values():
+            await scan.leads.aclose()
+        for org in self._orgs.values():
+            await org.deliveries.close()
+        await self._poster.close()
+
+    async def settle(self) -> None:
+        """Do all that is due now."""
+        while await self.tick():
+            pass
+
+    async def _run(self) -> None:
+        while True:
+            is_busy = False
+            try:
+                is_busy = await self.tick()
+            except LeadwheelError as error:  # the log cannot be read now: what is marked stays so
+                self.failures += 1
+                _log.warning("alerts_wait", error=str(error))
+            except Exception:  # noqa: BLE001 - a supervision boundary: counted, logged; all leads are looked at again
+                self.failures += 1
+                _log.exception("alerts_failed")
+                for org in self._orgs.values():
+                    org.must_scan = True
+            await self._clock.sleep(0 if is_busy else self._settings.tick_s)
+
+    async def tick(self) -> bool:
+        """Look at some of the leads that are due; whether there may be more."""
+        async with self._turn:
+            for org in list(self._service.orgs.values()):
+                alerts = await self.of(org)
+                if not alerts.deliveries.is_open:
+                    alerts.deliveries.start()
+            is_busy = await self._look_due()
+            for alerts in list(self._orgs.values()):
+                alerts.deliveries.work()
+                is_busy |= await self._look_marked(alerts)
+                self._watch_market(alerts)
+                is_busy |= await self._scan(alerts)
+            return is_busy
+
+    def _new(self, org: Org) -> OrgAlerts:
+        board = AlertBoard()
+        deliveries = OrgDeliveries(
+            org.name,
+            board,
+            org.settings.webhooks,
+            poster=self._poster,
+            store=self._service.store,
+            ingest=self._service.ingest,
+            clock=self._clock,
+            counts=self.posted,
+        )
+        return OrgAlerts(org, deliveries, board, self._settings.marked_max)
+
+    # Occasions.
+
+    async def _look_due(self) -> bool:
+        """Leads whose values change with time, or whose cooldown is over."""
+        timers = self._wheel.advance(self._clock.now_us(), _AT_ONCE)
+        if not timers:
+            return self._wheel.is_behind(self._clock.now_us())
+        try:
+            infos = await self._service.store.streams_of([timer.entity for timer in timers])
+            by_org: dict[str, list[Stream]] = {}
+            for info in infos:
+                if info is not None:
+                    by_org.setdefault(info.stream.org, []).append(info.stream)
+            for name, streams in by_org.items():
+                org = self._orgs[name]
+                await self._look_at(org, [org.occasions.claim(stream) for stream in streams])
+        except LeadwheelError:
+            for timer in timers:
+                self._wheel.schedule(timer.entity, _LOOK, self._clock.now_us() + _RETRY_US)
+            raise
+        return True
+
+    async def _look_marked(self, org: OrgAlerts) -> bool:
+        """Leads that got an event."""
+        marked = org.occasions.take(_AT_ONCE)
+        await self._look_at(org, marked)
+        return bool(marked)
+
+    def _watch_market(self, org: OrgAlerts) -> None:
+        """All leads are looked at when the market has moved, but not all the time."""
+        if not org.reading.reads_market:
+            return
+        now_us = self._clock.now_us()
+        name = org.org.name
+        until_us = self._market_until_us.get(name)
+        if until_us is not None and until_us <= now_us:
+            org.is_market_moved = True
+        since_us = now_us - self._scanned_us.get(name, BEFORE)
+        if org.is_market_moved and name not in self._scans and since_us >= self._settings.market_s * SECOND_US:
+            org.is_market_moved = False
+            org.must_scan = True
+
+    async def _scan(self, org: OrgAlerts) -> bool:
+        """Look at the next of all leads, if a look at all is under way or due."""
+        scan = await self._begun(org)
+        if scan is None:
+            return False
+        done = 0
+        async for streams in scan.leads:
+            try:
+                if scan.is_old_news:  # nobody knows which lead it was about: nothing is raised that might be wrong
+                    await self._look_at(org, [Marked(stream) for stream in streams], is_old_news=True)
+                else:
+                    await self._look_at(
+                        org, [org.occasions.claim(stream) for stream in streams], is_start=scan.is_start
+                    )
+            except LeadwheelError:
+                org.must_scan = True
+                raise
+            done += len(streams)
+            if done >= _AT_ONCE:
+                return True
+        del self._scans[org.org.name]
+        if scan.is_start:
+            org.changed.clear()
+        return False
+
+    async def _begun(self, org: OrgAlerts) -> Scan | None:
+        name, occasions = org.org.name, org.occasions
+        if org.must_scan or occasions.is_overrun:
+            before = self._scans.get(name)
+            is_start = name not in self._scanned_us or (before is not None and before.is_start)
+            is_old_news = not org.must_scan and not occasions.is_overrun_by_news
+            self._scanned_us[name] = self._clock.now_us()
+            org.must_scan = False
+            occasions.begin_anew()
+            if before is not None:
+                await before.leads.aclose()
+            self._scans[name] = Scan(self._leads(org), is_start=is_start, is_old_news=is_old_news)
+        return self._scans.get(name)
+
+    async def _leads(self, org: OrgAlerts) -> AsyncGenerator[list[Stream], None]:
+        """Every lead that a rule may be about: all known ones, or those with predictions or open alerts."""
+        name = org.org.name
+        if org.reading.reads_leads or org.reading.reads_market:
+            after = 0
+            while page := await self._service.store.list_streams(after_number=after, limit=_PAGE):
+                known = [each.stream for each in page if each.is_known and _is_lead_of(each.stream, name)]
+                for chunk in _chunks(known):
+                    yield chunk
+                after = page[-1].number
+            return
+        ranking = (await self._service.scores.of(org.org)).ranking(DEFAULT_CONFIGURATION)
+        opened = (alert.lead for alert in org.board.newest_first() if alert.state != "resolved")
+        for chunk in _chunks([Stream(name, "lead", lead) for lead in dict.fromkeys([*ranking.leads(), *opened])]):
+            yield chunk
+
+    # Looking.
+
+    async def _look_at(
+        self, org: OrgAlerts, marked: Sequence[Marked], *, is_start: bool = False, is_old_news: bool = False
+    ) -> None:
+        """Look at leads, a slice at a time. What was not looked at stays marked. Raises ``LeadwheelError``."""
+        done = 0
+        try:
+            while done < len(marked):
+                chunk = marked[done : done + _SLICE]
+                await self._look_slice(org, chunk, is_start=is_start, is_old_news=is_old_news)
+                done += len(chunk)
+                await asyncio.sleep(0)
+        except BaseException:
+            org.occasions.put_back(each for each in marked[done:] if each.runs)
+            raise
+
+    async def _look_slice(self, org: OrgAlerts, marked: Sequence[Marked], *, is_start: bool, is_old_news: bool) -> None:
+        market = await self._market_values(org)
+        for stream, runs in marked:
+            if len(runs) > 1 and org.reading.reads_leads:
+                await self._look_through(org, stream, runs[:-1], market)
+        entities = cast("list[FoldedEntity | None]", await self._service.host.look([each.stream for each in marked]))
+        now_us = self._clock.now_us()
+        events: list[NewEvent] = []
+        for (_, runs), entity in zip(marked, entities, strict=True):
+            if entity is not None and entity.has_outside_event:
+                is_old = runs[-1].is_old_news if runs else is_old_news
+                found = self._look(org, entity, now_us, market, is_old_news=is_old)
+                events += await self._not_hushed(org, entity, found) if is_start else found
+        await self._record(events)
+
+    def _look(
+        self, org: OrgAlerts, entity: FoldedEntity, now_us: int, market: dict[str, Any], *, is_old_news: bool
+    ) -> list[NewEvent]:
+        """What begins to hold of a lead as it is now, or no longer does; and when to look again."""
+        values, change_us = org.reading.values(entity, now_us, market)
+        hushed = org.hushed.get(entity.stream, set())
+        found = look(
+            entity.stream, org.rules.in_force, _book(entity), values.get, now_us, hushed=hushed, is_old_news=is_old_news
+        )
+        if hushed:
+            org.hushed[entity.stream] = hushed
+        else:
+            org.hushed.pop(entity.stream, None)
+        due = [at_us for at_us in (change_us, found.due_us) if at_us is not None]
+        if due:
+            self._wheel.schedule(entity.number, _LOOK, max(min(due), now_us + 1))
+        else:
+            self._wheel.cancel(entity.number, _LOOK)
+        self.looks += 1
+        return found.events
+
+    async def _look_through(self, org: OrgAlerts, stream: Stream, runs: Iterable[Run], market: dict[str, Any]) -> None:
+        """Look at a lead as it was after each run of events, so that old news is not taken for what came after it."""
+        log = await self._service.store.read(stream)
+        for run in runs:
+            known = [event for event in log if event.version <= run.version]
+            live = await self._live(stream)
+            if live is None or not known:
+                continue
+            past = await finish_politely(refolding(stream, live.number, org.org.catalogue, known))
+            now_us = self._clock.now_us()
+            values, _ = org.reading.values(past, now_us, market)
+            values |= org.reading.predictions(live)
+            hushed = org.hushed.setdefault(stream, set())
+            found = look(
+                stream, org.rules.in_force, _book(live), values.get, now_us, hushed=hushed, is_old_news=run.is_old_news
+            )
+            await self._record(found.events)
+        await finish_politely(releasing(log))
+
+    async def _not_hushed(self, org: OrgAlerts, entity: FoldedEntity, found: Sequence[NewEvent]) -> list[NewEvent]:
+        """After the start: without what held already when old news of the lead was recorded, and was hushed then."""
+        old_us, book = entity.old_news_us, _book(entity)
+        doubtful = {event.payload.rule for event in found if event.type == ALERT_RAISED} - org.changed
+        doubtful = {name for name in doubtful if _since(book, name) < old_us}
+        if old_us <= BEFORE or not doubtful or not org.reading.reads_leads:
+            return list(found)
+        past = await self._service.read_at(entity.stream, old_us, old_us)
+        if past is None:
+            return list(found)
+        values, _ = org.reading.values(past, old_us, {})
+        values |= org.reading.predictions(entity)
+        quiet = {rule.name for rule in org.rules.in_force if rule.name in doubtful and rule.when.holds(values.get)}
+        if quiet:
+            org.hushed.setdefault(entity.stream, set()).update(quiet)
+        return [event for event in found if event.type != ALERT_RAISED or event.payload.rule not in quiet]
+
+    async def _live(self, stream: Stream) -> FoldedEntity | None:
+        return cast("FoldedEntity | None", (await self._service.host.look([stream]))[0])
+
+    async def _market_values(self, org: OrgAlerts) -> dict[str, Any]:
+        if not org.reading.reads_market:
+            return {}
+        values, until_us = await org.reading.market(self._service.markets.of(org.org.name))
+        self._market_until_us[org.org.name] = until_us
+        return values
+
+    async def _record(self, events: Sequence[NewEvent]) -> None:
+        """What another looker has written already, or a person, is a duplicate, or refused; both are as good."""
+        if events:
+            await self._service.ingest.record(events)
+
+
+def _book(entity: FoldedEntity) -> AlertBook | None:
+    found = entity.companion(ALERTS)
+    return found if isinstance(found, AlertBook) else None
+
+
+def _since(book: AlertBook | None, rule: str) -> int:
+    """When the latest alert of a rule was raised."""
+    episode = None if book is None else book.episode(rule)
+    return BEFORE if episode is None else episode.raised_us
+
+
+def _is_lead_of(stream: Stream, org: str) -> bool:
+    return stream.kind == "lead" and stream.org == org
+
+
+def _chunks(streams: Sequence[Stream]) -> Iterable[list[Stream]]:
+    return (list(streams[start : start + _SLICE]) for start in range(0, len(streams), _SLICE))
