@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-PACKAGES := kernel eventstore projections actors gateway
+PACKAGES := kernel eventstore projections actors bandit scoring gateway
 # CI=1 installs exactly what requirements-ci.lock names; otherwise what pyproject.toml allows.
 CI ?=
 

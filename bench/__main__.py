@@ -25,6 +25,9 @@ NAMES = (
     "ingest_single",
     "start",
     "ranking",
+    "bandit_core",
+    "supervised_to_bandit",
+    "business",
 )
 TIMEOUT_S = 900
 SKIP = 77

@@ -19,12 +19,28 @@ from gateway.app import ROUTES
 from gateway.cli import app as command_line
 from gateway.problems import CODES
 from gateway.routing import Route
-from kernel import errors, settings
+from kernel import errors, settings, settings_scoring, settings_webhooks
 from kernel.ids import Position
 from kernel.metrics import METRICS
 from kernel.times import parse_rfc3339
 from projections.catalogue import Catalogue
 from projections.entity import refolded
+from scoring import (
+    accuracy,
+    alert_rules,
+    alerts,
+    book,
+    confidence,
+    explanation,
+    llm,
+    pace,
+    points,
+    predicting,
+    priority,
+    recommend,
+    risks,
+)
+from scoring.claims import Claims, comparison_text
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -38,6 +54,7 @@ def pages() -> dict[str, str]:
     return {
         "features.md": features_page(catalogue),
         "events.md": events_page(catalogue),
+        "scoring.md": scoring_page(),
         "settings.md": settings_page(),
         "errors.md": errors_page(),
         "metrics.md": metrics_page(),
@@ -134,15 +151,118 @@ def settings_page() -> str:
         ("org.NAME", settings.OrgSettings),
         ("org.NAME.browsing", settings.BrowsingSettings),
         ("org.NAME.browsing.engagement_weights", settings.EngagementWeights),
+        ("org.NAME.scoring.NAME", settings_scoring.ScoringSettings),
+        ("org.NAME.scoring.NAME.thresholds", settings_scoring.ThresholdSettings),
+        ("org.NAME.scoring.NAME.weights", settings_scoring.CategoryWeights),
+        ("org.NAME.scoring.NAME.language_model", settings_scoring.LanguageModelSettings),
+        ("org.NAME.webhooks.NAME", settings_webhooks.WebhookSettings),
     ]
     for name, section in sections:
         comments = _field_comments(section)
         lines += ["", f"## `[{name}]`", "", "| key | default | why |", "| - | - | - |"]
         for field in msgspec.structs.fields(section):
-            if isinstance(field.default, msgspec.Struct) or field.name == "scoring":
+            if isinstance(field.default, msgspec.Struct) or field.name in ("scoring", "webhooks"):
                 continue
             lines.append(f"| `{field.name}` | {_default(field)} | {comments.get(field.name, '')} |")
     return _page("Settings", lines)
+
+
+def scoring_page() -> str:
+    lines = [
+        "What predictions of leads are made of, and every table behind them. The weights of the categories, the thresholds of",
+        "the tiers and the horizon are those of `[org.NAME.scoring.NAME]` in the [settings](settings.md).",
+    ]
+    for title, module, table in (
+        ("Predictions", predicting, []),
+        ("The rules' score", points, _points_tables()),
+        ("Priority and tier", priority, []),
+        ("Confidence", confidence, []),
+        ("Explanation", explanation, []),
+        ("Days to close", pace, _table("when|factor|text", _pace_rows())),
+        ("Risk factors", risks, _table("code|severity|when|text", _risk_rows())),
+        ("Recommendations", recommend, _table("topic|kind|when|text|reason|due within", _advice_rows())),
+        ("Language models", llm, _table("reason|meaning", ((f"`{n}`", text) for n, text in llm.FAILURES.items()))),
+        ("What came of a prediction", book, []),
+        ("Accuracy", accuracy, []),
+        ("Alerts", alerts, []),
+        ("Alert rules", alert_rules, _table("rule|when|until|severity|cooldown", _rule_rows())),
+    ):
+        lines += ["", f"## {title}", "", *_prose(module), *table]
+    return _page("Scoring", lines)
+
+
+def _prose(module: Any) -> list[str]:
+    """A module's docstring as Markdown: names in single backquotes, what is indented after ``::`` in a fence."""
+    lines: list[str] = []
+    is_code = False
+    for line in (python_inspect.getdoc(module) or "").splitlines():
+        if is_code and line and not line.startswith("    "):
+            lines[-1:] = ["```", ""]
+            is_code = False
+        if is_code:
+            lines.append(line.removeprefix("    "))
+        elif line.endswith("::"):
+            lines += [*([line[:-1].replace("``", "`"), ""] if line != "::" else []), "```text"]
+            is_code = True
+        else:
+            lines.append(line.replace("``", "`"))
+    while is_code and not lines[-1]:
+        lines.pop()
+    return [*_without_empty_starts(lines), *(["```"] if is_code else [])]
+
+
+def _without_empty_starts(lines: list[str]) -> list[str]:
+    """A fence does not begin with an empty line."""
+    return [line for place, line in enumerate(lines) if line or not place or not lines[place - 1].startswith("```text")]
+
+
+def _table(header: str, rows: Iterable[tuple[str, ...]]) -> list[str]:
+    names = header.split("|")
+    cells = (" | ".join(each.replace("|", "\\|") for each in row) for row in rows)
+    return ["", f"| {' | '.join(names)} |", f"| {' | '.join('-' for _ in names)} |", *(f"| {row} |" for row in cells)]
+
+
+def _points_tables() -> list[str]:
+    lines: list[str] = []
+    for category in points.CATEGORIES:
+        lines += ["", f"### {category.name}: {category.question}"]
+        rows = (
+            (
+                f"`{scored.feature}`",
+                "; ".join(
+                    f"{comparison_text(each.comparison, each.operand)}: {each.points:g}" for each in scored.lines
+                ),
+            )
+            for scored in category.scored
+        )
+        lines += _table("feature|points of the category's 100", rows)
+    return lines
+
+
+def _claims(claims: Claims) -> str:
+    return " and ".join(f"`{claim.name}` {comparison_text(claim.comparison, claim.operand)}" for claim in claims)
+
+
+def _pace_rows() -> Iterator[tuple[str, ...]]:
+    return ((_claims(each.claims), f"{each.factor:g}", each.text) for each in pace.PACES)
+
+
+def _risk_rows() -> Iterator[tuple[str, ...]]:
+    return ((f"`{each.code}`", each.severity, _claims(each.claims), each.text) for each in risks.RISKS)
+
+
+def _advice_rows() -> Iterator[tuple[str, ...]]:
+    return (
+        (each.topic, f"`{each.kind}`", _claims(each.claims), each.text, each.reason, f"{each.within_hours} h")
+        for each in recommend.ADVICE
+    )
+
+
+def _rule_rows() -> Iterator[tuple[str, ...]]:
+    return (
+        (f"`{name}`", f"`{rule.when}`", f"`{rule.until}`", rule.severity, f"{rule.cooldown_s} s")
+        for name, rule in alert_rules.BUILT_IN_RULES.items()
+    )
 
 
 def errors_page() -> str:
@@ -260,6 +380,8 @@ def _text(value: Any) -> str:
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
     default = field.default
+    if field.required:
+        return "required"
     if default is msgspec.NODEFAULT:
         default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None  # type: ignore[operator]
     shown = msgspec.json.encode(default).decode()

@@ -11,25 +11,32 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from actors.entity import Folds
 from actors.host import ActorHost
 from actors.ingest import Ingest
 from actors.limits import ActorLimits
 from actors.ticker import Ticker
 from actors.wheel import TimerWheel
+from bandit.ledger import LedgerKind
+from bandit.policy_entity import PolicyFolds
 from eventstore.memory import MemoryEventStore
 from eventstore.snapshots import SnapshotStore
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
 from eventstore.store import EventStore
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
 from gateway.endpoint import binder, missing
+from gateway.folds import FoldsByKind
 from gateway.keyring import Keyring
 from gateway.lists.lists import check_ranked
 from gateway.measures import watch
 from gateway.orgs import Orgs
 from gateway.routes import (
+    alert_rules,
+    alerts,
     batch,
     catalogue,
     dead_letters,
+    decisions,
     events,
     explain,
     extract,
@@ -37,14 +44,18 @@ from gateway.routes import (
     handshake,
     history,
     jobs,
+    lead_scoring,
     lists,
     market,
+    models,
     operations,
     pages,
+    policies,
     prompt,
     services,
     stream,
     timeline,
+    webhooks,
 )
 from gateway.routing import Route, RouteTable
 from gateway.service import Service
@@ -64,6 +75,7 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 ROUTES: Sequence[Route] = (
     *features.ROUTES,
     *events.ROUTES,
+    *decisions.ROUTES,
     *handshake.ROUTES,
     *batch.ROUTES,
     *extract.ROUTES,
@@ -74,10 +86,16 @@ ROUTES: Sequence[Route] = (
     *history.ROUTES,
     *prompt.ROUTES,
     *market.ROUTES,
+    *lead_scoring.ROUTES,
+    *alerts.ROUTES,
+    *alert_rules.ROUTES,
+    *webhooks.ROUTES,
     *services.ROUTES,
+    *policies.ROUTES,
     *catalogue.ROUTES,
     *dead_letters.ROUTES,
     *jobs.ROUTES,
+    *models.ROUTES,
     *operations.ROUTES,
     *pages.ROUTES,
 )
@@ -139,7 +157,9 @@ async def open_service(
     except BaseException:
         await store.close()
         raise
-    folds = FoldedEntities(orgs.catalogue_of, clock)
+    ledgers = LedgerKind(lambda org: orgs.catalogue_of(org).event_types)
+    leads = FoldedEntities(orgs.catalogue_of, clock, lambda org: (ledgers, *orgs[org].companions))
+    folds = FoldsByKind(leads, {"policy": PolicyFolds()})
     parts = _Parts(settings, clock, store, snapshots, folds)
     staleness = Staleness(paths.directory if paths else None, orgs)
     service = Service(
@@ -153,8 +173,10 @@ async def open_service(
         ingest=parts.ingest,
         ticker=parts.ticker,
         folds=folds,
+        ledgers=ledgers,
         caches=caches,
         staleness=staleness,
+        directory=paths.directory if paths else None,
         closers=[parts.close, store.close],
     )
     watch(service)
@@ -163,11 +185,16 @@ async def open_service(
         staleness.find()
         for org in list(orgs.values()):
             await org.services.load(store)
+            if not is_trusting and service.models.has_any(org):
+                await service.models.of(org)  # before it is ready: what explains takes seconds to import
     except BaseException:
         await service.close()
         raise
     service.is_recovered = True
     service.lists.start()
+    if is_ticking:
+        service.triggered.start()
+        service.alerts.start()
     return service
 
 
@@ -199,7 +226,7 @@ class _Parts:
     """What runs on its own: the host's housekeeping and the timers, each a named task that is awaited at the end."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, store: EventStore, snapshots: SnapshotStore, folds: FoldedEntities
+        self, settings: Settings, clock: Clock, store: EventStore, snapshots: SnapshotStore, folds: Folds
     ) -> None:
         actors = settings.actors
         wheel = TimerWheel(start_us=clock.now_us(), tick_us=round(actors.tick_s * SECOND_US))
@@ -214,7 +241,11 @@ class _Parts:
         )
         self.host = ActorHost(store=store, snapshots=snapshots, folds=folds, clock=clock, wheel=wheel, limits=limits)
         self.ingest = Ingest(
-            store=store, host=self.host, max_events=actors.intake_events, max_bytes=actors.intake_mb * 2**20
+            store=store,
+            host=self.host,
+            max_events=actors.intake_events,
+            max_bytes=actors.intake_mb * 2**20,
+            batch_events=settings.store.batch_events,
         )
         self.ticker = Ticker(
             store=store,

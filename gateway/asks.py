@@ -18,7 +18,6 @@ from gateway.routing import Query
 from kernel.errors import UnknownFeature
 from projections.answer import Form
 from projections.market import Span
-from projections.selection import Selection
 
 PARAMETERS = ("views", "features", "service", "at", "known_at", "format", "on_missing")
 TIME = {"type": "string", "description": "RFC 3339 with an offset, or seconds since the epoch"}
@@ -109,21 +108,6 @@ def service_of(org: Org, name: str) -> FeatureService:
     if found is None:
         raise UnknownFeature(name)
     return found
-
-
-def select(
-    org: Org, views: Sequence[str] | None, features: Sequence[str] | None, service: str | None = None
-) -> Selection:
-    """The same for those who read leads only: the market's features are unknown to them, ``*`` is all of a lead's."""
-    _check_one(views, features, service)
-    if service is not None:
-        return org.services.span(service_of(org, service)).lead_only()
-    if views is not None and "*" in views:
-        for view in views:
-            if view != "*" and view not in org.catalogue.views:
-                raise UnknownFeature(view)
-        views = None
-    return org.catalogue.select(views=views, features=features)
 
 
 def _check_one(views: Sequence[str] | None, features: Sequence[str] | None, service: str | None) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.auth import authorize, authorize_page, comes_from_loopback
 from gateway.keyring import Scope
-from gateway.problems import code_of, respond
+from gateway.problems import Problem, code_of, respond
 from gateway.routing import MISSING, Handler, Route
 from gateway.service import Service
 from kernel.metrics import RouteTally
@@ -91,10 +91,13 @@ def missing(service: Service) -> Handler:
 
 def answer_error(service: Service, request: web.Request, error: Exception) -> web.Response:
     """The problem document of an error; one that is not foreseen is logged with its traceback and counted."""
-    if code_of(error) is None:
+    code = code_of(error)
+    if code is None:
         service.errors += 1
         resource = request.match_info.route.get_info().get("formatter", "")
         _log.error("request_failed", method=request.method, route=resource, exc_info=error)
+    elif not (isinstance(error, Problem) and "rejected" in error.members):  # its events were counted one by one
+        service.count_refused((code,))
     response = respond(error)
     if isinstance(error, web.RequestPayloadError):
         response.force_close()  # where the next request begins is unknown: the client must not reuse the connection

@@ -65,6 +65,69 @@ _JOB = {
     "error": None,
     "log": [{"at": "2026-11-21T10:00:00.000000Z", "text": "2379 leads"}],
 }
+_POLICY = {
+    "arms": [
+        {"id": "mail-anna", "features": {"agent": "anna", "channel": "mail", "cost": 0.1}, "enabled": True},
+        {"id": "call-ben", "features": {"agent": "ben", "channel": "phone", "cost": 4}, "enabled": True},
+    ],
+    "context": "next-best-offer",
+    "learner": {"kind": "linear", "exploration": "", "args": ""},
+    "baseline": "mail-anna",
+    "floor": 0.02,
+    "seed": 1,
+    "reward": {
+        "rules": [{"on": "purchase_completed", "within_s": 1209600, "value": "amount / 100"}],
+        "wait_s": 1209600,
+        "default": 0,
+        "aggregation": "sum",
+        "attribution": "last",
+    },
+    "guardrails": {
+        "share": {"call-ben": {"min": 0, "max": 0.5}},
+        "per_day": {"call-ben": 40},
+        "eligible": {"call-ben": "rfm.monetary_total > 100.0"},
+        "per_lead_week": {"total": 3, "arms": {}, "channels": {"phone": 1}},
+        "opt_out": None,
+        "holdout": 0.05,
+        "apprentice": False,
+        "kill": False,
+    },
+}
+_POLICY_DOCUMENT = {"name": "offers", "version": 1, "defined": "2026-11-21T10:00:00.000000Z", **_POLICY}
+_DECISION = {
+    "decision_id": "d-4711",
+    "arm": "mail-anna",
+    "probability": 0.87,
+    "ranking": [
+        {"arm": "mail-anna", "probability": 0.87, "score": 0.21},
+        {"arm": "call-ben", "probability": 0.13, "score": 0.17},
+    ],
+    "model_version": "1.250",
+    "policy_version": 1,
+    "reason": "exploit",
+}
+_DECISION_DOCUMENT = {
+    **_DECISION,
+    "policy": "offers",
+    "lead": "42",
+    "context": {"rfm:recency_days": 3, "rfm:monetary_total": 641.25, "page": "prices"},
+    "state": "settled",
+    "rewards": [{"id": "~order-4711/0", "value": 0.125, "at": "2026-11-21T12:00:00.000000Z"}],
+    "reward": 0.125,
+    "decided": "2026-11-21T10:00:00.000000Z",
+}
+_MODEL = {
+    "version": "1.250",
+    "updates": 250,
+    "position": "0000000000004711",
+    "recorded": "2026-11-21T10:00:00.000000Z",
+    "settings": {"kind": "linear", "exploration": "", "args": ""},
+    "library": "numpy",
+    "sha256": "9f31c1d7a0b2e4f6",
+    "size_bytes": 18211,
+    "kept": True,
+    "decides": False,
+}
 _DEAD_LETTER = {
     "id": "3-7",
     "event_id": "order-4711",
@@ -72,6 +135,40 @@ _DEAD_LETTER = {
     "error": "ZeroDivisionError: division by zero",
     "at": "2026-11-21T10:00:00.000000Z",
     "lead": "42",
+}
+_ALERT_RULE = {
+    "when": "prediction.churn_risk_30d > 0.6 && rfm.monetary_total > 500.0",
+    "until": "prediction.churn_risk_30d < 0.5",
+    "severity": "high",
+    "cooldown_s": 86400,
+    "sinks": ["crm"],
+}
+_ALERT_RULE_DOCUMENT = {"name": "valuable-and-leaving", "version": 1, **_ALERT_RULE, "built_in": False, "error": None}
+_ALERT = {
+    "id": "5f3c0d1e9b7a48c2a6d4e8f0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0",
+    "lead": "42",
+    "rule": "valuable-and-leaving",
+    "episode": 1,
+    "severity": "high",
+    "when": "prediction.churn_risk_30d > 0.6 && rfm.monetary_total > 500.0",
+    "values": {"prediction:churn_risk_30d": 0.71, "rfm:monetary_total": 641.25},
+    "sinks": ["crm"],
+    "state": "acknowledged",
+    "raised_at": "2026-11-21T10:00:00.000000Z",
+    "acknowledged_at": "2026-11-21T10:05:00.000000Z",
+    "resolved_at": None,
+    "resolved_by": None,
+}
+_WEBHOOK_DEAD_LETTER = {
+    "id": "0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c05f3c0d1e9b7a48c2a6d4e8f",
+    "webhook": "crm",
+    "webhook_id": "raised_5f3c0d1e9b7a48c2a6d4e8f0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0",
+    "type": "alert.raised",
+    "alert": "5f3c0d1e9b7a48c2a6d4e8f0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0",
+    "lead": "42",
+    "attempts": 12,
+    "error": "answered 500: try later",
+    "at": "2026-11-21T11:10:00.000000Z",
 }
 
 #: Name of a struct, or a media type without one → a value of it.
@@ -179,11 +276,31 @@ EXAMPLES: dict[str, Any] = {
     "ServiceList": {"items": [_SERVICE], "cursor": None},
     "FeatureDocument": _FEATURE,
     "FeatureList": {"items": [_FEATURE], "cursor": "WyI5ZjMxYzIiXQ"},
+    "Policy": _POLICY,
+    "PolicyDocument": _POLICY_DOCUMENT,
+    "PolicyList": {"items": [_POLICY_DOCUMENT], "cursor": None},
+    "Request": {"lead": "42", "context": {"page": "prices"}, "exclude": ["call-ben"], "decision_id": "d-4711"},
+    "Decision": _DECISION,
+    "RewardRequest": {"value": 0.2, "id": "reply-1"},
+    "RewardAnswer": {"late": False, "learned": True, "duplicate": False},
+    "ActivationAnswer": {"late": False},
+    "DecisionDocument": _DECISION_DOCUMENT,
+    "DecisionList": {"items": [_DECISION_DOCUMENT], "cursor": None},
+    "ModelList": {"items": [_MODEL], "cursor": None, "deciding": None},
+    "RollbackRequest": {"version": "1.250"},
+    "RollbackAnswer": {"deciding": "1.250"},
     "JobRequest": {"kind": "verify", "sample": 100},
     "JobDocument": _JOB,
     "JobList": {"items": [_JOB], "cursor": None},
     "DeadLetterList": {"items": [_DEAD_LETTER], "cursor": None},
     "Retried": {"folded": True},
+    "AlertRuleRequest": _ALERT_RULE,
+    "AlertRuleDocument": _ALERT_RULE_DOCUMENT,
+    "AlertRuleList": {"items": [_ALERT_RULE_DOCUMENT], "cursor": None},
+    "Alert": _ALERT,
+    "AlertList": {"items": [_ALERT], "cursor": None},
+    "WebhookDeadLetterList": {"items": [_WEBHOOK_DEAD_LETTER], "cursor": None},
+    "Redelivered": {"delivered": True},
     "Health": {"status": "ok"},
     "Readiness": {"status": "ready", "reasons": []},
     "Version": {"name": "leadwheel", "version": "1.0.0"},

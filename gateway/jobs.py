@@ -111,9 +111,15 @@ class Jobs:
         """Jobs that have not ended."""
         return sum(job.state == "running" for job in self._jobs.values())
 
-    def start(self, kind: str, org: str, work: Work) -> Job:
-        """Start ``work``. Raises ``Problem`` (``job_conflict``) while one of that kind runs."""
-        if any(job.kind == kind and job.state == "running" for job in self._jobs.values()):
+    def start(self, kind: str, org: str, work: Work, *, is_alone: bool = True) -> Job:
+        """Start ``work``. Raises ``Problem`` (``job_conflict``) while one of that kind runs.
+
+        Parameters
+        ----------
+        is_alone : it bars those of all orgs, since it is about the whole log; else only those of its own.
+        """
+        running = [job for job in self._jobs.values() if job.kind == kind and job.state == "running"]
+        if any(is_alone or job.org == org for job in running):
             raise Problem("job_conflict", f"a {kind} is running")
         job = Job(self._ids.uuid7(), kind, org, self._clock)
         self._jobs[job.id] = job

@@ -22,6 +22,8 @@ _MEANINGS = {
     "feature": ("A feature's name within its view", "recency_days"),
     "id": ("As listed", None),
     "name": ("The name it is given and found by", "next-best-offer"),
+    "policy": ("The policy's name", "offers"),
+    "decision": ("The decision's id", "d-4711"),
     "file": ("The file's name", "docs.js"),
 }
 #: Tag → what its routes are about, in the order in which pages show them.
@@ -31,6 +33,9 @@ _TAGS = {
     "market": "A subject of the market: supply and demand.",
     "catalogue": "What each feature means.",
     "services": "Named lists of features, in a fixed order, for whoever reads vectors.",
+    "policies": "What may be done: arms, how one is chosen, what it earns, what was learned.",
+    "decisions": "What was chosen for whom, with which probability, and what came of it.",
+    "alerts": "What needs somebody: rules over features and predictions, and what they raised.",
     "jobs": "Long work on request: replay, verify.",
     "operations": "The service itself.",
 }
@@ -45,6 +50,14 @@ Events go in; exact, live features of every lead come out. The log is the truth,
 - **Times** in answers are RFC 3339 in UTC with six decimals. In requests: RFC 3339 with an offset, or seconds since the epoch.
 - **Lists** are `{"items": […], "cursor": …}`; pass the cursor back to go on, null is the end.
 """.strip()
+#: Codes that a few routes answer → how their paths end.
+_AT = {
+    "no_eligible_arm": "/decide",
+    "decision_conflict": "/decide",
+    "reward_conflict": "/reward",
+    "model_version_not_found": ("/rollback", "/model"),
+    "invalid_definition": "/policies/{policy}",
+}
 _UNCHANGED = "Not modified: what the caller has is still good"
 
 
@@ -224,6 +237,8 @@ def _fits(code: str, route: Route) -> bool:
         return bool(route.body)
     if code.startswith("event_"):
         return bool(route.body) and ("/events" in path or "/extract" in path)
+    if code in _AT:
+        return (route.method == "PUT" or code != "invalid_definition") and path.endswith(_AT[code])
     if code == "not_found":
         return "{org}" not in path
     if code.endswith("_not_found"):

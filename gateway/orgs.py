@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+import bandit.events
 from eventstore.admission import Admission
 from eventstore.bodies import Limits
 from eventstore.types import EventType, EventTypes
@@ -16,9 +17,14 @@ from gateway.prompts import prompt_template
 from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.settings import DEFAULT_ORG, OrgSettings, ServerSettings, Settings
+from kernel.times import SECOND_US
 from projections.catalogue import Catalogue
+from projections.companion import CompanionKind
 from projections.explain import Explainer
 from projections.prompt import Prompter
+from scoring.alerts import AlertBookKind
+from scoring.book import BookKind
+from scoring.events import SCORING_TYPES
 
 
 class Org:
@@ -37,6 +43,7 @@ class Org:
         self.market_explainer = Explainer(catalogue.subjects, catalogue.event_types, settings.currency)
         template = prompt_template(settings.prompt_template, f"org.{name}.prompt_template")
         self.prompter = Prompter(catalogue, self.explainer.sieves, template, settings.currency)
+        self.companions: tuple[CompanionKind, ...] = (_book_kind(catalogue, settings), AlertBookKind())
         self._clock = clock
         self.admission = self._door(ids)
         self.extraction = self._door(Ordinals(clock))
@@ -52,6 +59,15 @@ class Org:
             ids=ids,
             limits=self.limits,
         )
+
+
+def _book_kind(catalogue: Catalogue, settings: OrgSettings) -> BookKind:
+    """Keeps the predictions of an org's leads."""
+    return BookKind(
+        interactions=frozenset(each.name for each in catalogue.event_types if each.by == "lead"),
+        grace_us=round(settings.absence_grace_s * SECOND_US),
+        trigger_max_age_us=catalogue.trigger_max_age_us,
+    )
 
 
 class Ordinals(IdSource):
@@ -103,7 +119,7 @@ class Orgs(Mapping[str, Org]):
         for org in self._orgs.values():
             for each in org.catalogue.event_types:
                 declared.setdefault(each.name, each)
-        return EventTypes(declared.values())
+        return EventTypes([*declared.values(), *bandit.events.TYPES, *SCORING_TYPES])
 
     def fingerprint(self) -> str:
         """Over the catalogues of the configured orgs: what was folded under other ones is of no use."""

@@ -21,6 +21,8 @@ EXPECTED_TIME = "an RFC 3339 time with an offset, or seconds since the epoch"
 def query_of(request: web.BaseRequest, known: Collection[str], repeatable: Collection[str] = ()) -> dict[str, str]:
     """The query, each parameter known and, if it is not repeatable, once: a misspelt ``at`` would silently mean now."""
     query: dict[str, str] = {}
+    if not request.rel_url.raw_query_string:
+        return query
     for name, value in request.rel_url.query.items():
         if name not in known:
             raise invalid_parameter(name, f"expected one of {', '.join(sorted(known))}", name)

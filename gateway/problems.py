@@ -32,10 +32,24 @@ CODES: dict[str, tuple[int, str]] = {
     "subject_not_found": (404, "No such subject"),
     "service_not_found": (404, "No such service"),
     "dead_letter_not_found": (404, "No such dead letter"),
+    "alert_not_found": (404, "No such alert"),
+    "alert_rule_not_found": (404, "No such alert rule"),
+    "policy_not_found": (404, "No such policy"),
+    "model_version_not_found": (404, "No such version of the model"),
+    "decision_not_found": (404, "No such decision"),
+    "prediction_not_found": (404, "No such prediction"),
+    "model_not_found": (404, "No such scoring model"),
+    "configuration_not_found": (404, "No such scoring configuration"),
     "job_not_found": (404, "No such job"),
     "method_not_allowed": (405, "Not with this method"),
     "event_conflict": (409, "The id belongs to another event"),
+    "model_refused": (409, "The model cannot be used"),
+    "model_not_in_use": (409, "The model is not in use"),
     "job_conflict": (409, "Another job of this kind is running"),
+    "decision_conflict": (409, "The id belongs to another decision"),
+    "reward_conflict": (409, "The id belongs to another reward"),
+    "no_eligible_arm": (409, "No arm may be chosen"),
+    "webhook_gone": (409, "The webhook is no longer in the settings"),
     "event_too_large": (413, "The event is too large"),
     "request_too_large": (413, "The request is too large"),
     "unsupported_media_type": (415, "Not in this media type"),
@@ -49,6 +63,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_limit": (422, "The limit is out of range"),
     "invalid_cursor": (422, "The cursor does not belong to this list"),
     "invalid_body": (422, "The body is not as expected"),
+    "invalid_definition": (422, "The definition is not as expected"),
     "internal_error": (500, "Something broke here"),
     "list_building": (503, "The list is being built"),
     "too_many_streams": (503, "Too many streams are open"),
@@ -58,9 +73,16 @@ CODES: dict[str, tuple[int, str]] = {
     "not_ready": (503, "The service is not ready"),
 }
 
+#: Refusals of what was sent, as opposed to who sent it, or where to.
+VALIDATION_CODES = tuple(code for code, (status, _) in CODES.items() if status in (400, 409, 413, 415, 422))
+
 #: error class → code. The first that fits decides, so leaves stand before what they derive from.
 CODE_OF_ERROR: tuple[tuple[type[BaseException], str], ...] = (
     (e.UnknownFeature, "unknown_feature"),
+    (e.ModelNotFound, "model_not_found"),
+    (e.ModelCorrupt, "model_refused"),
+    (e.ModelSchemaMismatch, "model_refused"),
+    (e.InvalidDefinition, "invalid_definition"),
     (e.MalformedBody, "malformed_json"),
     (e.UnsupportedMediaType, "unsupported_media_type"),
     (e.RequestTooLarge, "request_too_large"),
@@ -108,6 +130,7 @@ class Problem(e.LeadwheelError):
     code : of ``CODES``.
     detail : one sentence for the caller.
     members : further members of the document (extensions in the words of RFC 9457).
+    status : where it is not the code's usual one.
     """
 
     def __init__(
@@ -118,15 +141,17 @@ class Problem(e.LeadwheelError):
         errors: Sequence[Invalid] = (),
         headers: Mapping[str, str] | None = None,
         members: Mapping[str, Any] | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(f"{code}: {detail}")
         self.code, self.detail, self.errors = code, detail, list(errors)
         self.headers, self.members = dict(headers or {}), dict(members or {})
+        self.status = status
 
 
 def invalid_parameter(name: str, expected: str, actual: str, code: str = "invalid_parameter") -> Problem:
     """The refusal of a query parameter or a member of a body."""
-    return Problem(code, f"{name}: {expected}", errors=[Invalid(name, expected, actual)])
+    return Problem(code, f"{name}: {expected}", errors=[Invalid(name, expected.removeprefix("expected "), actual)])
 
 
 def code_of(error: BaseException) -> str | None:
@@ -140,6 +165,8 @@ def document(error: BaseException) -> ProblemDocument:
     """The problem document of any error; what is not foreseen says nothing of itself."""
     code = code_of(error) or "internal_error"
     status, title = CODES[code]
+    if isinstance(error, Problem) and error.status is not None:
+        status = error.status
     return ProblemDocument(
         f"urn:leadwheel:problem:{code}",
         title,
@@ -147,8 +174,14 @@ def document(error: BaseException) -> ProblemDocument:
         detail := _detail(error, code),
         code,
         detail,
-        (error.errors or None) if isinstance(error, Problem) else None,
+        _errors(error),
     )
+
+
+def _errors(error: BaseException) -> list[Invalid] | None:
+    if isinstance(error, e.InvalidDefinition):
+        return [Invalid(*fault) for fault in error.faults]
+    return (error.errors or None) if isinstance(error, Problem) else None
 
 
 def respond(error: BaseException) -> web.Response:

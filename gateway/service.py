@@ -5,7 +5,8 @@ Enters: streams and times. Leaves: entities that were read, or None for a lead n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import cast
 
 import structlog
@@ -15,8 +16,12 @@ from actors.entity import Folds
 from actors.host import ActorHost
 from actors.ingest import Ingest
 from actors.ticker import Ticker
+from bandit.activity import Activity
+from bandit.ledger import LedgerKind
 from eventstore.event import Event, Stream
 from eventstore.store import EventStore
+from eventstore.system import SYSTEM_ID_PREFIX
+from gateway.alerts.watching import Alerts
 from gateway.answers import Answers
 from gateway.assets import Assets
 from gateway.caches import Caches
@@ -26,15 +31,22 @@ from gateway.keyring import Keyring
 from gateway.lists.lists import Lists
 from gateway.market import Markets
 from gateway.orgs import Orgs
+from gateway.policies.deciding import Decider
+from gateway.policies.policies import Policies
 from gateway.ready import Dates
 from gateway.routing import Route
+from gateway.scoring.models import ScoringModels
+from gateway.scoring.predicting import Predictor
+from gateway.scoring.scores import Scores
+from gateway.scoring.triggered import Triggered
 from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.metrics import Metrics
 from kernel.settings import Settings
-from kernel.steps import finish_politely
+from kernel.steps import finish_politely, releasing
 from projections.entity import FoldedEntity, refolding
+from projections.local_time import LocalTime
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +58,7 @@ class Service:
 
     Parameters
     ----------
+    directory : of the data; None keeps everything in memory.
     closers : what to await at the end, in this order.
     """
 
@@ -62,19 +75,30 @@ class Service:
         ingest: Ingest,
         ticker: Ticker,
         folds: Folds,
+        ledgers: LedgerKind,
         caches: Caches,
         staleness: Staleness,
+        directory: Path | None,
         closers: Sequence[Closer],
     ) -> None:
         self.settings, self.clock, self.keyring, self.orgs = settings, clock, keyring, orgs
         self.store, self.host, self.ingest, self.ticker = store, host, ingest, ticker
         self.folds, self.caches, self.ids, self.staleness = folds, caches, ids, staleness
+        self.ledgers = ledgers
         self.jobs = Jobs(clock, ids)
         self.feed = Feed(orgs=orgs, store=store, host=host, clock=clock, settings=settings.stream)
         self.lists = Lists(settings=settings, orgs=orgs, store=store, host=host, clock=clock, ids=ids)
         self.dates = Dates()
         self.answers = Answers(max_bytes=settings.server.answers_mb * 2**20, awake=self.awake)
         self.markets = Markets(orgs.catalogue_of, awake=self.awake, wake=self.wake, store=store, clock=clock)
+        activity = Activity(lambda org: LocalTime(orgs[org].settings.timezone))
+        self.policies = Policies(activity, store=store, host=host, ingest=ingest, clock=clock)
+        self.decider = Decider(self)
+        self.triggered = Triggered(self, clock)
+        self.models = ScoringModels(self, directory)
+        self.scores = Scores(store, self.models, self.triggered.load)
+        self.predictor = Predictor(self)
+        self.alerts = Alerts(self, clock)
         host.tap(self._told)
         self.metrics = Metrics(CollectorRegistry())
         self.routes: Sequence[Route] = ()
@@ -86,7 +110,19 @@ class Service:
         self.prompt_failures = 0
         self.failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._closers = [self.feed.close, self.lists.close, self.jobs.close, self._settle, *closers]
+        self._closers = [
+            self.feed.close,
+            self.lists.close,
+            self.jobs.close,
+            self.triggered.close,
+            self.alerts.close,
+            self.predictor.close,
+            self._settle,
+            *closers,
+        ]
+        self.decided = {"explore": 0, "exploit": 0, "holdout": 0, "forced": 0}
+        self.rewarded = {"taken": 0, "duplicate": 0, "late": 0}
+        self.refusals: dict[str, int] = {}  #: of events and of other requests, by code
         self.outcomes = {"accepted": 0, "duplicate": 0, "rejected": 0, "dead": 0}
 
     async def _settle(self) -> None:
@@ -96,12 +132,20 @@ class Service:
 
     def _told(self, events: Sequence[Event]) -> None:
         """Events were delivered: what is folded from the streams of subjects and orgs follows."""
+        alerts = self.alerts.fold
         for event in events:
+            alerts(event)
             kind = event.stream.kind
             if kind == "subject":
                 self.markets.tell(event)
             elif kind == "org":
                 self.orgs[event.stream.org].services.fold(event)
+                self.models.fold(event)
+            if event.id[0] == SYSTEM_ID_PREFIX:
+                self.policies.fold(event)
+                self.scores.fold(event)
+            if kind == "lead":
+                self.triggered.fold(event)
 
     # Entities.
 
@@ -139,6 +183,7 @@ class Service:
         catalogue = self.orgs.catalogue_of(stream.org)
         steps = refolding(stream, info.number, catalogue, events, until_us=at_us, known_at_us=known_at_us)
         entity = await finish_politely(steps)
+        await finish_politely(releasing(events))
         entity.read(at_us)
         return entity
 
@@ -154,6 +199,11 @@ class Service:
     def empty(self, stream: Stream) -> FoldedEntity:
         """A lead without events."""
         return FoldedEntity(stream, 0, self.orgs.catalogue_of(stream.org))
+
+    def count_refused(self, codes: Iterable[str]) -> None:
+        """Note why events, or a request as a whole, were refused, for the metrics."""
+        for code in codes:
+            self.refusals[code] = self.refusals.get(code, 0) + 1
 
     def count(self, accepted: int, duplicates: int, rejected: int, dead: int) -> None:
         """Note what became of a request's events, for the metrics."""

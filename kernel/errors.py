@@ -23,15 +23,33 @@
     │  ├ UnknownFeature
     │  └ DefinitionError            a pack that cannot be compiled: file, line, hint
     │     └ DuplicateFeature
-    └ ActorError
-       ├ MailboxFull*
-       ├ IntakeFull*
-       └ ActorStopped
+    ├ NotDelivered                  a webhook's receiver did not take what was posted
+    ├ InvalidDefinition             a policy, a rule or an expression that was sent: each fault by path
+    ├ ActorError
+    │  ├ MailboxFull*
+    │  ├ IntakeFull*
+    │  └ ActorStopped
+    ├ BanditError
+    │  ├ NoEligibleArm              nobody may be chosen, or the chosen one was not eligible
+    │  │  └ NobodyEligible          of a decision's arms, by the request or by the guardrails
+    │  ├ InvalidProbability         a number that is no probability, numbers that are no distribution
+    │  ├ InvalidReward              not finite, or beyond what sums can hold
+    │  ├ UnmeetableShares           floor and shares that no distribution meets
+    │  ├ ContextWidthMismatch       a context of another service than the learner's
+    │  ├ CannotCorrect              this kind of learner cannot take a reward back
+    │  ├ LearnerRefused             settings of a learner that are unknown or not allowed
+    │  └ ModelMismatch              a model's bytes of other settings or library; rebuild it from the log
+    └ ScoringError
+       ├ TooFewRows                 the log does not hold enough to train from
+       ├ ModelNotFound              no scoring model of that version
+       ├ ModelCorrupt               a model's file or card is damaged, or holds what is not trusted
+       └ ModelSchemaMismatch        a scoring model of other features than the catalogue's; train it anew
 
 ``*`` is transient: trying again later is sensible (``is_transient``).
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 
 class LeadwheelError(Exception):
@@ -173,6 +191,28 @@ class DuplicateFeature(DefinitionError):
         self.name = name
 
 
+class InvalidDefinition(LeadwheelError):
+    """Something that users define as data (a policy, a rule, an expression) is refused.
+
+    ``faults`` are triples of path, what was expected there, and what came.
+    """
+
+    def __init__(self, faults: Sequence[tuple[str, str, str]]) -> None:
+        self.faults = tuple(faults)
+        path, expected, actual = self.faults[0]
+        more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        super().__init__(f"{path or 'the definition'}: expected {expected}, got {actual}{more}")
+
+
+class NotDelivered(LeadwheelError):
+    """A webhook's receiver did not take what was posted: no answer in time, or another one than 2xx."""
+
+    def __init__(self, reason: str, *, is_final: bool = False, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.is_final = is_final  #: the receiver says that it is gone: trying again is in vain
+        self.retry_after_s = retry_after_s  #: what it asks to be spared for
+
+
 class ActorError(LeadwheelError):
     """An actor cannot take a message."""
 
@@ -191,3 +231,116 @@ class IntakeFull(ActorError):
 
 class ActorStopped(ActorError):
     """The host is stopping."""
+
+
+class BanditError(LeadwheelError):
+    """A policy, a decision or a learner is asked for what it cannot do."""
+
+
+class NoEligibleArm(BanditError):
+    """No arm may be chosen, or the arm in question is none of those that may."""
+
+    def __init__(self, arm: str | None = None) -> None:
+        super().__init__("no arm is eligible" if arm is None else f"not among the eligible arms: {arm}")
+        self.arm = arm
+
+
+class NobodyEligible(NoEligibleArm):
+    """A decision has nobody to choose. ``by`` says whether the request or the guardrails left none."""
+
+    def __init__(self, by: Literal["request", "guardrails"]) -> None:
+        super().__init__()
+        self.args = (f"no arm is eligible: the {by} left none",)
+        self.by = by
+
+
+class InvalidProbability(BanditError):
+    """A number is no probability, or numbers are no distribution."""
+
+    def __init__(self, expected: str, actual: object) -> None:
+        super().__init__(f"expected {expected}, got {actual}")
+        self.expected, self.actual = expected, actual
+
+
+class InvalidReward(BanditError):
+    """A reward or its weight is not finite, or beyond what sums can hold."""
+
+    def __init__(self, expected: str, actual: object) -> None:
+        super().__init__(f"expected {expected}, got {actual}")
+        self.expected, self.actual = expected, actual
+
+
+class UnmeetableShares(BanditError):
+    """No distribution over the eligible arms meets floor and shares together."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class ContextWidthMismatch(BanditError):
+    """A context has another number of columns than the learner was made for."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"the learner takes contexts of {expected} columns, this one has {actual}")
+        self.expected, self.actual = expected, actual
+
+
+class CannotCorrect(BanditError):
+    """The kind of learner cannot replace a reward that it has learned."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"a {kind} learner cannot take a reward back")
+        self.kind = kind
+
+
+class LearnerRefused(BanditError):
+    """A learner's settings are unknown or not allowed. ``key`` is ``kind``, ``exploration`` or ``args``."""
+
+    def __init__(self, key: str, expected: str, actual: object) -> None:
+        super().__init__(f"learner.{key}: expected {expected}, got {actual}")
+        self.key, self.expected, self.actual = key, expected, actual
+
+
+class ModelMismatch(BanditError):
+    """A model's bytes cannot be used here: it is to be rebuilt from the log. ``what`` names what differs."""
+
+    def __init__(self, what: str, expected: object, actual: object) -> None:
+        super().__init__(f"the model's {what} is {actual}, not {expected}; rebuild it from the log")
+        self.what, self.expected, self.actual = what, expected, actual
+
+
+class ScoringError(LeadwheelError):
+    """A scoring model cannot be trained, found or used."""
+
+
+class TooFewRows(ScoringError):
+    """The log does not hold enough to train from."""
+
+    def __init__(self, reason: str, rows: int) -> None:
+        super().__init__(f"{reason} ({rows} rows)")
+        self.reason, self.rows = reason, rows
+
+
+class ModelNotFound(ScoringError):
+    """No scoring model of that version."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"no model {model_id}")
+        self.model_id = model_id
+
+
+class ModelCorrupt(ScoringError):
+    """A model's file or card is damaged, or holds a type that is not trusted."""
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        super().__init__(f"model {model_id}: {reason}")
+        self.model_id, self.reason = model_id, reason
+
+
+class ModelSchemaMismatch(ScoringError):
+    """A model was trained on other features than those that it is asked about; it is to be trained anew."""
+
+    def __init__(self, model_id: str, expected: str, actual: str) -> None:
+        super().__init__(f"model {model_id} is of features {expected}, not of {actual}; train it anew")
+        self.model_id, self.expected, self.actual = model_id, expected, actual

@@ -5,13 +5,16 @@
 
 import re
 import zoneinfo
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from kernel.errors import SettingsError
+from kernel.sections import AtLeastOne, Must, NotNegative, Seconds, Section, Weight
+from kernel.sections import Secret as Secret
+from kernel.settings_scoring import DEFAULT_CONFIGURATION, ScoringSettings, check_scoring
+from kernel.settings_webhooks import ALWAYS_TOLD, WebhookSettings, check_webhook
 
 DEFAULT_ORG = "default"
 ORG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -19,11 +22,6 @@ ORG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _SUBJECT = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _PACK = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
-
-AtLeastOne = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Weight = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 # fmt: off
 DEFAULT_SUBJECTS = (
@@ -42,21 +40,6 @@ DEFAULT_FREE_EMAIL_DOMAINS = (
     "fastmail.com", "mail.com", "qq.com", "163.com", "126.com", "orange.fr", "free.fr", "libero.it",
 )
 # fmt: on
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """A value that never shows itself: ``repr`` and ``str`` are asterisks, ``value`` is the text."""
-
-    value: str
-
-    def __repr__(self) -> str:
-        return "********"
-
-    __str__ = __repr__
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every table of the settings: immutable, and closed to unknown keys."""
 
 
 class ServerSettings(Section, frozen=True):
@@ -131,6 +114,14 @@ class StreamSettings(Section, frozen=True):
     tick_s: Seconds = 0.1  # a change that time makes is told at most this late
 
 
+class AlertsSettings(Section, frozen=True):
+    """``[alerts]``: watching leads for what alert rules hold of them."""
+
+    tick_s: Seconds = 0.25  # an alert is raised at most about so long after what it is about
+    marked_max: AtLeastOne = 200_000  # leads that wait to be looked at, 400 bytes each; past it all leads are looked at
+    market_s: Seconds = 60.0  # all leads are looked at no more often than this where a rule is about the market
+
+
 class EngagementWeights(Section, frozen=True):
     """What each action of the browsing pack is worth."""
 
@@ -173,7 +164,13 @@ class OrgSettings(Section, frozen=True):
     prompt_template: str = ""  # file with the template of prompt blocks, relative to this file; empty: the one shipped
     browsing: BrowsingSettings = BrowsingSettings()
     free_email_domains: tuple[str, ...] = DEFAULT_FREE_EMAIL_DOMAINS  # an address there tells nothing of a company
-    scoring: dict[str, dict[str, Any]] = {}
+    scoring: dict[str, ScoringSettings] = msgspec.field(default_factory=dict)
+    webhooks: dict[str, WebhookSettings] = msgspec.field(default_factory=dict)
+
+    def scoring_of(self, configuration: str) -> ScoringSettings | None:
+        """A scoring configuration by its name; ``default`` exists without being written."""
+        written = self.scoring.get(configuration)
+        return _DEFAULT_SCORING if written is None and configuration == DEFAULT_CONFIGURATION else written
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +181,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     actors: ActorsSettings = ActorsSettings()
     lists: ListsSettings = ListsSettings()
     stream: StreamSettings = StreamSettings()
+    alerts: AlertsSettings = AlertsSettings()
     org: dict[str, OrgSettings] = {}
     sources: dict[str, str] = {}
 
@@ -192,6 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.org.get(name, _DEFAULT_ORG_SETTINGS)
 
 
+_DEFAULT_SCORING = ScoringSettings()
 _DEFAULT_ORG_SETTINGS = OrgSettings()
 SECTIONS: dict[str, type[Section]] = {
     "server": ServerSettings,
@@ -199,6 +198,7 @@ SECTIONS: dict[str, type[Section]] = {
     "actors": ActorsSettings,
     "lists": ListsSettings,
     "stream": StreamSettings,
+    "alerts": AlertsSettings,
 }
 
 
@@ -238,7 +238,7 @@ def check_relations(settings: Settings) -> None:
         _check_org(f"org.{name}", org, must)
 
 
-def _check_org(key: str, org: OrgSettings, must: Callable[[bool, str, str], None]) -> None:
+def _check_org(key: str, org: OrgSettings, must: Must) -> None:
     must(
         _is_zone(org.timezone),
         f"{key}.timezone",
@@ -261,6 +261,12 @@ def _check_org(key: str, org: OrgSettings, must: Callable[[bool, str, str], None
     must(
         start < end, f"{key}.browsing.business_hours", f"expected [from, to] with from before to, got [{start}, {end}]"
     )
+    for name, scoring in org.scoring.items():
+        check_scoring(f"{key}.scoring.{name}", scoring, must)
+    for name, webhook in org.webhooks.items():
+        told = " and ".join(ALWAYS_TOLD)
+        must(name not in ALWAYS_TOLD, f"{key}.webhooks.{name}", f"expected another name: {told} are always told")
+        check_webhook(f"{key}.webhooks.{name}", webhook, must)
 
 
 def _is_zone(name: str) -> bool:

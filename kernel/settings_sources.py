@@ -16,13 +16,15 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import msgspec
 
 from kernel.errors import SettingsError
-from kernel.settings import ORG_NAME, SECTIONS, OrgSettings, Secret, Section, Settings, check_relations, source_of
+from kernel.sections import Secret, Section
+from kernel.settings import ORG_NAME, SECTIONS, OrgSettings, Settings, check_relations, source_of
+from kernel.settings_scoring import ScoringSettings
+from kernel.settings_webhooks import WebhookSettings
 
 PREFIX = "LEADWHEEL_"
 FILE_NAME = "leadwheel.toml"
 KEY_VARIABLE = "LEADWHEEL_KEY"  # of the command line, no setting
 
-_SECRET_NAME = re.compile(r"(^|_)(key|secret|token|password)$", re.IGNORECASE)
 _S = TypeVar("_S", bound=Section)
 _Leaf = tuple[tuple[str, ...], object, str]
 
@@ -83,22 +85,8 @@ def public_settings(settings: Settings, org: str | None = None) -> dict[str, Any
     names = sorted(settings.org) if org is None else [org]
     return {
         **{name: msgspec.to_builtins(getattr(settings, name)) for name in SECTIONS},
-        "org": {
-            name: msgspec.to_builtins(settings.of_org(name), enc_hook=str) | _shown(settings, name) for name in names
-        },
+        "org": {name: msgspec.to_builtins(settings.of_org(name), enc_hook=str) for name in names},
     }
-
-
-def _shown(settings: Settings, org: str) -> dict[str, Any]:
-    return {"scoring": _mask(settings.of_org(org).scoring)}
-
-
-def _mask(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _mask(each) for key, each in value.items()}
-    return [_mask(each) for each in value] if isinstance(value, list) else value
 
 
 # Sources: each yields leaves of (path, value, where it came from).
@@ -137,7 +125,7 @@ def _from_environment(environment: Mapping[str, str], orgs: set[str]) -> Iterato
 
 
 def _kind_at(parts: list[str], source: str) -> Any:
-    """The declared type of a dotted key. Free-form tables have ``object`` below them."""
+    """The declared type of a dotted key. Below a table of named tables stands the type of one of them."""
     rest = parts
     kind: Any
     if parts[0] == "org":
@@ -152,7 +140,8 @@ def _kind_at(parts: list[str], source: str) -> Any:
             raise SettingsError(parts[0], source, f"expected {PREFIX}{parts[0].upper()}__KEY")
     for part in rest:
         if get_origin(kind) is dict:
-            return object
+            kind = get_args(kind)[1]
+            continue
         fields = _kinds(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else {}
         if part not in fields:
             raise SettingsError(".".join(parts), source, _unknown(part, list(fields)))
@@ -167,7 +156,7 @@ def _kinds(section: type[msgspec.Struct]) -> dict[str, Any]:
 def _from_text(text: str, kind: Any, key: str, source: str) -> object:
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     try:
-        if bare is str:
+        if bare is str or Secret in get_args(bare):
             return text
         if get_origin(bare) is tuple:
             parts: Any = msgspec.json.decode(text) if text.lstrip().startswith("[") else _split(text)
@@ -215,25 +204,45 @@ def _build(tree: dict[str, Any], sources: dict[str, str]) -> Settings:
 
 
 def _org(name: str, table: object, sources: dict[str, str]) -> OrgSettings:
+    key = f"org.{name}"
     if not ORG_NAME.fullmatch(name):
-        key = f"org.{name}"
         raise SettingsError(key, source_of(key, sources), "expected 1-64 letters, digits, '_', '-', '.' as the name")
-    org = _convert(table, OrgSettings, f"org.{name}", sources)
-    return msgspec.structs.replace(org, scoring=_hide(org.scoring))
+    if not isinstance(table, dict):
+        raise SettingsError(key, source_of(key, sources), "expected a table")
+    plain = {part: value for part, value in table.items() if part not in ("scoring", "webhooks")}
+    org = _convert(plain, OrgSettings, key, sources)
+    return msgspec.structs.replace(
+        org,
+        scoring=_named(f"{key}.scoring", table.get("scoring", {}), ScoringSettings, sources),
+        webhooks=_named(f"{key}.webhooks", table.get("webhooks", {}), WebhookSettings, sources),
+    )
 
 
-def _hide(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _hide(each, key) for key, each in value.items()}
-    return Secret(value) if isinstance(value, str) and _SECRET_NAME.search(name) else value
+def _named(key: str, tables: object, kind: type[_S], sources: dict[str, str]) -> dict[str, _S]:
+    """Tables by the names that their owner gave, one by one, so that a refusal names the one at fault."""
+    if not isinstance(tables, dict):
+        part = key.rpartition(".")[2]
+        raise SettingsError(key, source_of(key, sources), f"expected tables [org.X.{part}.NAME]")
+    for name in tables:
+        if not ORG_NAME.fullmatch(name):
+            expected = "expected 1-64 letters, digits, '_', '-', '.' as the name"
+            raise SettingsError(f"{key}.{name}", source_of(f"{key}.{name}", sources), expected)
+    return {name: _convert(table, kind, f"{key}.{name}", sources) for name, table in tables.items()}
 
 
 def _convert(value: object, kind: type[_S], prefix: str, sources: dict[str, str]) -> _S:
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, dec_hook=_secret)
     except msgspec.ValidationError as error:
         key, expected = _explain(str(error), kind, prefix)
         raise SettingsError(key, source_of(key, sources), expected) from error
+
+
+def _secret(kind: type, value: object) -> Secret:
+    """The one type of the settings that msgspec does not know."""
+    if kind is not Secret or not isinstance(value, str):
+        raise ValueError(f"Expected a string, got {type(value).__name__}")
+    return Secret(value)
 
 
 _PLAIN = {

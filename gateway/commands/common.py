@@ -21,8 +21,8 @@ DEFAULT_DIRECTORY = Path("leadwheel-data")
 DONE, PARTLY, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 #: Progress, notes and errors: never on standard output, which carries results only.
-notes = Console(stderr=True, highlight=False)
-results = Console(highlight=False)
+notes = Console(stderr=True, highlight=False, emoji=False)
+results = Console(highlight=False, emoji=False, markup=False)
 
 
 @Parameter(name="*")

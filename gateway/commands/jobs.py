@@ -1,8 +1,9 @@
 """``leadwheel replay`` and ``verify``: fold the log again, to serve it or to compare it with what is served."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from cyclopts import Parameter
 
 from gateway.commands.common import DONE, PARTLY, Json, Where, connect, notes, print_json
 from gateway.commands.ingest import progress_bar
@@ -12,19 +13,31 @@ HERE = Where()
 POLL_S = 0.2
 
 
-async def replay(*, views: str | None = None, where: Where = HERE, json: Json = False) -> int:
+async def replay(
+    *,
+    views: str | None = None,
+    policies: Annotated[bool, Parameter(negative="")] = False,
+    where: Where = HERE,
+    json: Json = False,
+) -> int:
     """Build all snapshots anew from the log, beside the live ones, and swap.
 
     Parameters
     ----------
+    policies
+        Only the org's policies: learn their models anew and compare them, byte for byte. Exit code 1 when one differs.
     views
         Comma-separated views: do so only if one of them is stale. All leads are then folded whole.
     json
         Print the job as JSON.
     """
-    wanted = {} if views is None else {"views": [each.strip() for each in views.split(",")]}
+    wanted: dict[str, Any] = {} if views is None else {"views": [each.strip() for each in views.split(",")]}
+    if policies:
+        wanted["policies"] = True
     job = await _run(where, {"kind": "replay"} | wanted)
-    return _report(job, json)
+    code = _report(job, json)
+    models = (job["result"] or {}).get("policies", [])
+    return code if all(each["same"] for each in models) else PARTLY
 
 
 async def verify(*, sample: int | None = None, where: Where = HERE, json: Json = False) -> int:

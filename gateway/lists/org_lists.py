@@ -1,7 +1,7 @@
 """The lists of one org: which features have a column, building a table with more of them, and pages."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -118,8 +118,18 @@ class OrgLists:
         if self._building is None and (self._kept is None or not self._kept.table.has(features)):
             self._begin(features)
 
-    async def page(self, question: Question, limit: int, after: tuple[str, Place] | None) -> LeadPage:
+    async def page(
+        self,
+        question: Question,
+        limit: int,
+        after: tuple[str, Place] | None,
+        is_wanted: Callable[[str], bool] | None = None,
+    ) -> LeadPage:
         """A page of a list.
+
+        Parameters
+        ----------
+        is_wanted : of all leads, by id, only those for which it is true when the list begins.
 
         Raises
         ------
@@ -138,7 +148,7 @@ class OrgLists:
                     raise Problem("invalid_cursor", f"cursor: {detail}")
                 numbers, last = standing.page(limit, place)
             else:
-                standing = await self._select(kept, question, now_us)
+                standing = await self._select(kept, question, now_us, is_wanted)
                 numbers, last = standing.page(limit, None)
                 list_id = "" if last is None else self._begun.add(standing)
             rows = kept.table.rows(numbers, question.shown)
@@ -168,18 +178,22 @@ class OrgLists:
         if kept.behind:  # what came while it waited
             await kept.refresh(now_us)
 
-    async def _select(self, kept: Kept, question: Question, now_us: int) -> Standing:
-        found = None
+    async def _select(
+        self, kept: Kept, question: Question, now_us: int, is_wanted: Callable[[str], bool] | None
+    ) -> Standing:
+        table, found, chosen = kept.table, None, None
         if question.wanted is not None:
-            chunks = []
-            for count, chunk in enumerate(kept.table.search(question.wanted), start=1):
-                chunks.append(chunk)
-                if count % _SEARCH_AT_ONCE == 0:
-                    await asyncio.sleep(0)
-            found = b"".join(chunks)
+            found = await _joined(table.search(question.wanted), _SEARCH_AT_ONCE)
             await self._refresh(kept, now_us)
-        return kept.table.select(
-            question.sort, is_descending=question.is_descending, conditions=question.conditions, found=found
+        if is_wanted is not None:
+            chosen = await _joined(table.choose(is_wanted), 1)
+            await self._refresh(kept, now_us)
+        return table.select(
+            question.sort,
+            is_descending=question.is_descending,
+            conditions=question.conditions,
+            found=found,
+            chosen=chosen,
         )
 
     # Building.
@@ -241,3 +255,13 @@ class OrgLists:
             headers={"Retry-After": str(min(_RETRY_MAX_S, max(1, round(left_s))))},
             members={"progress": {"done": progress.done, "total": progress.total or None}},
         )
+
+
+async def _joined(chunks: Iterator[bytes], at_once: int) -> bytes:
+    """All chunks, of which so many are made between two turns of the loop."""
+    made = []
+    for count, chunk in enumerate(chunks, start=1):
+        made.append(chunk)
+        if count % at_once == 0:
+            await asyncio.sleep(0)
+    return b"".join(made)

@@ -1,4 +1,4 @@
-"""Jobs: replay the log into new snapshots, verify what is served against it; watch and cancel."""
+"""Jobs: replay the log into new snapshots, verify what is served against it, train models; watch and cancel."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,19 +11,26 @@ from gateway.jobs import Job, JobDocument
 from gateway.orgs import Org
 from gateway.parameters import page_of, query_of
 from gateway.problems import invalid_parameter
-from gateway.rebuilding import replay, verify
+from gateway.rebuilding import replay, replay_policies, verify
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Route
+from gateway.scoring.training import TrainingRequest, check_training, train_org
 from gateway.service import Service
 from kernel.errors import UnknownFeature
 
 
 class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``sample`` is for ``verify``: how many leads; default all. ``views`` is for ``replay``: only if one is stale."""
+    """``sample`` is for ``verify``: how many leads; default all. ``views`` is for ``replay``: only if one is stale.
 
-    kind: Literal["replay", "verify"]
+    ``policies``, for ``replay``: only the models of the org's policies, learned anew and compared with those in use.
+    ``training`` is for ``train``; without it the configuration ``default`` is trained for.
+    """
+
+    kind: Literal["replay", "verify", "train"]
     sample: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     views: Annotated[list[str], Meta(min_length=1, max_length=1000)] | None = None
+    policies: bool = False
+    training: TrainingRequest | None = None
 
 
 class JobList(msgspec.Struct, frozen=True):
@@ -37,23 +44,40 @@ _DECODER = msgspec.json.Decoder(JobRequest)
 async def start_job(service: Service, request: web.Request, org: Org) -> web.Response:
     query_of(request, ())
     wanted = await decode_body(request, _DECODER, JobRequest)
-    if wanted.kind == "replay" and wanted.sample is not None:
+    if wanted.kind != "verify" and wanted.sample is not None:
         raise invalid_parameter("sample", "expected with verify only", str(wanted.sample), "invalid_body")
 
-    if wanted.kind == "verify" and wanted.views is not None:
+    if wanted.kind != "replay" and wanted.views is not None:
         raise invalid_parameter("views", "expected with replay only", ",".join(wanted.views), "invalid_body")
+    if wanted.kind != "train" and wanted.training is not None:
+        raise invalid_parameter("training", "expected with train only", wanted.kind, "invalid_body")
+    if wanted.policies and (wanted.kind != "replay" or wanted.views is not None):
+        raise invalid_parameter("policies", "expected with replay, and without views", "true", "invalid_body")
     known = (*org.catalogue.views, *org.catalogue.subjects.views)
     for view in wanted.views or ():
         if view not in known:
             raise UnknownFeature(view)
+    if wanted.kind == "train":
+        return _start_training(service, org, wanted.training or TrainingRequest())
 
     async def work(job: Job) -> dict[str, Any]:
+        if wanted.policies:
+            return await replay_policies(service, job, org)
         return await (
             replay(service, job, wanted.views) if wanted.kind == "replay" else verify(service, job, wanted.sample)
         )
 
     job = service.jobs.start(wanted.kind, org.name, work)
     return json_response(job.document(), 202)
+
+
+def _start_training(service: Service, org: Org, wanted: TrainingRequest) -> web.Response:
+    check_training(org, wanted)
+
+    async def work(job: Job) -> dict[str, Any]:
+        return await train_org(service, job, org, wanted)
+
+    return json_response(service.jobs.start("train", org.name, work, is_alone=False).document(), 202)
 
 
 async def list_jobs(service: Service, request: web.Request, org: Org) -> web.Response:
@@ -87,13 +111,14 @@ ROUTES = (
         start_job,
         "admin",
         "jobs",
-        "Start a replay or a verification",
+        "Start a replay, a verification or a training",
         "A replay folds the whole log into new snapshots beside the live ones and swaps them in; with views, only "
         "if one of them was changed since all leads were folded. A verification "
-        "folds leads from the log and compares them with what is served.",
+        "folds leads from the log and compares them with what is served. A training makes scoring models from the log; "
+        "they are used once they are promoted.",
         body=(Content(JobRequest),),
         answers={202: Content(JobDocument)},
-        problems=(400, 409, 413, 415, 422),
+        problems=(400, 404, 409, 413, 415, 422),
     ),
     Route(
         "GET",

@@ -109,10 +109,13 @@ ROUTES = (
         stream,
         "read",
         "leads",
-        "The change feed: what changes of which lead, while it happens",
+        "The change feed: what changes of which lead and what is decided or raised, while it happens",
         "Server-sent events of kind `features`, whose data say `lead`, `at`, `cause` (the event's `id` and `type`, or "
-        "`time`) and `changes` (feature → [from, to]). After `reset` something is missing: read anew what you need, and "
-        "go on. Other kinds of events may be added.",
+        "`time`) and `changes` (feature → [from, to]); of kind `decision`, whose data say `lead` (or null), `at`, "
+        "`decision_id`, `policy`, `policy_version`, `model_version`, `arm`, `probability`, `reason` and `deferred`; of kind `alert`, whose "
+        "data say `lead`, `at`, `id`, `rule`, `state`, and `severity`, `when`, `values` or `resolved_by`. What "
+        "is told of one lead is in order. After `reset` something is missing: read anew what you need, and go on. Other "
+        "kinds of events may be added; `views` and `features` narrow those of kind `features` only.",
         query=(LEAD, VIEWS, FEATURES),
         headers=(LAST_EVENT_ID,),
         answers={200: Content(media="text/event-stream")},

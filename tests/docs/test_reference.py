@@ -12,9 +12,14 @@ from gateway.problems import CODES
 from kernel import errors
 from kernel.metrics import METRICS
 from kernel.settings import DEFAULT_ORG, SECTIONS, BrowsingSettings, OrgSettings
+from kernel.settings_scoring import CategoryWeights, LanguageModelSettings, ScoringSettings, ThresholdSettings
+from kernel.settings_webhooks import WebhookSettings
 from projections.catalogue import Catalogue
+from scoring.points import SCORED_FEATURES
+from scoring.risks import RISKS
 
 ROOT = Path(__file__).parents[2]
+SCORING_SECTIONS = (ScoringSettings, ThresholdSettings, CategoryWeights, LanguageModelSettings)
 
 
 def generator() -> ModuleType:
@@ -55,14 +60,21 @@ def test_every_event_type_is_documented() -> None:
 
 def test_every_setting_is_documented_with_its_reason() -> None:
     names = [
-        name for section in (*SECTIONS.values(), OrgSettings, BrowsingSettings) for name in section.__struct_fields__
+        name
+        for section in (*SECTIONS.values(), OrgSettings, BrowsingSettings, WebhookSettings, *SCORING_SECTIONS)
+        for name in section.__struct_fields__
     ]
     rows = {line.split("`")[1]: line for line in PAGES["settings.md"].splitlines() if line.startswith("| `")}
-    documented = [name for name in names if name not in ("browsing", "engagement_weights", "scoring")]
+    tables = ("browsing", "engagement_weights", "scoring", "thresholds", "weights", "language_model", "webhooks")
+    documented = [name for name in names if name not in tables]
     assert [name for name in documented if name not in rows] == []
     # What an action is worth explains itself; all other keys say why their default is what it is.
     reasons = {name: row.rsplit("|", 2)[1].strip() for name, row in rows.items()}
     assert [name for name in documented if not reasons[name]] == []
+
+
+def test_every_scored_feature_and_every_risk_is_documented() -> None:
+    assert missing([*SCORED_FEATURES, *(risk.code for risk in RISKS)], "scoring.md") == []
 
 
 def test_every_code_and_every_error_is_documented() -> None:

@@ -90,7 +90,7 @@ def test_an_unknown_lead_is_exit_code_1_and_an_unreachable_service_3(
 def test_settings_are_printed_with_their_source(
     directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (directory / "leadwheel.toml").write_text("[org.acme.scoring.default]\napi_key = 'hush'\n")
+    (directory / "leadwheel.toml").write_text("[org.acme.scoring.default.language_model]\napi_key = 'hush'\n")
     monkeypatch.setenv("LEADWHEEL_SERVER__PORT", "99")
     assert run(["settings", "--data-dir", str(directory)]) == 0
     shown = capsys.readouterr().out

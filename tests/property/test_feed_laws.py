@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventstore.event import Stream
 from projections.changes import Change
 from tests.oracle.facts import Settings
 from tests.property.folding import catalogue_of
@@ -27,6 +28,7 @@ async def live(life: Life, plan: Plan, follows: list[int], start: int, alone: tu
             if not alone:
                 life.following.follow_all()
             life.told.clear()
+            life.begun = await life.store.last_position()
         if isinstance(step, float):
             life.clock.advance(step)
         else:
@@ -50,6 +52,15 @@ async def check(life: Life, known: Values) -> None:
             await check_time(life, lead, change)
     for lead, values in known.items():
         assert values == await life.truth(lead)
+
+
+async def check_passed(life: Life, alone: tuple[str, ...]) -> None:
+    """Every event since the beginning was passed on, once, in its lead's order."""
+    for lead in alone or LEADS:
+        log = await life.store.read(Stream("default", "lead", lead))
+        since = [event.version for event in log if event.position > life.begun]
+        assert [event.version for event in life.passed if event.stream.id == lead] == since
+    assert {event.stream.id for event in life.passed} <= set(alone or LEADS)
 
 
 async def check_time(life: Life, lead: str, change: Change) -> None:
@@ -77,5 +88,6 @@ def test_changes_replayed_over_the_beginning_give_the_end(
     async def run() -> None:
         life = Life(catalogue_of(org), plan.start_us, max_awake=max_awake, leads_max=leads_max)
         await check(life, await live(life, plan, follows, start, alone))
+        await check_passed(life, alone)
 
     asyncio.run(run())

@@ -24,7 +24,7 @@ def test_a_problem_has_all_members_of_the_contract() -> None:
         "detail": "limit: expected 1 to 1000",
         "code": "invalid_limit",
         "message": "limit: expected 1 to 1000",
-        "errors": [{"path": "limit", "expected": "expected 1 to 1000", "actual": "0"}],
+        "errors": [{"path": "limit", "expected": "1 to 1000", "actual": "0"}],
     }
 
 

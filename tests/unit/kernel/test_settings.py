@@ -55,12 +55,21 @@ def test_environment_overrules_the_file_and_flags_overrule_both() -> None:
         ("ORG__ACME__MAX_CLOCK_SKEW_S", "1.5", "max_clock_skew_s", 1.5),
         ("ORG__ACME__BROWSING__BUSINESS_HOURS", "8,20", "browsing.business_hours", (8, 20)),
         ("ORG__ACME__BROWSING__ENGAGEMENT_WEIGHTS__VIEW", "7", "browsing.engagement_weights.view", 7.0),
+        ("ORG__ACME__SCORING__DEFAULT__HORIZON_DAYS", "14", "scoring.default.horizon_days", 14),
+        ("ORG__ACME__SCORING__DEFAULT__ACCURATE_FROM", "0.25", "scoring.default.accurate_from", 0.25),
+        ("ORG__ACME__SCORING__DEFAULT__THRESHOLDS__HOT", "90", "scoring.default.thresholds.hot", 90.0),
+        (
+            "ORG__ACME__SCORING__DEFAULT__LANGUAGE_MODEL__API_KEY",
+            "7x",
+            "scoring.default.language_model.api_key.value",
+            "7x",
+        ),
     ],
 )
 def test_a_nested_environment_name_sets_one_key_of_one_org(name: str, text: str, path: str, value: object) -> None:
     found: object = load(environment={f"LEADWHEEL_{name}": text}).org["acme"]
     for part in path.split("."):
-        found = getattr(found, part)
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
     assert found == value
 
 
@@ -107,6 +116,27 @@ def test_the_key_of_the_command_line_is_no_setting() -> None:
             "10000",
         ),
         ("[actors]\nintake_events = 5", "actors.intake_events", "server.max_events"),
+        ("[org.a]\nscoring = 1", "org.a.scoring", "tables"),
+        ("[org.a.scoring.'a b']", "org.a.scoring.a b", "letters, digits"),
+        ("[org.a.scoring]\nb = 1", "org.a.scoring.b", "expected a table"),
+        ("[org.a.scoring.b]\nhorizon = 3", "org.a.scoring.b.horizon", "did you mean horizon_days"),
+        ("[org.a.scoring.b]\nhorizon_days = 0", "org.a.scoring.b.horizon_days", ">= 1"),
+        (
+            "[org.a.scoring.b.thresholds]\nhot = 10",
+            "org.a.scoring.b.thresholds",
+            "expected cold < warm < hot, got 20, 50, 10",
+        ),
+        ("[org.a.scoring.b.thresholds]\nhott = 90", "org.a.scoring.b.thresholds.hott", "did you mean hot"),
+        ("[org.a.scoring.b.weights]\ntemporal = 25", "org.a.scoring.b.weights", "sum to 100, got 105"),
+        ("[org.a.scoring.b]\ntriggers = ['x', 'x']", "org.a.scoring.b.triggers", "once"),
+        ("[org.a.scoring.b]\nconversion_events = []", "org.a.scoring.b.conversion_events", "at least one"),
+        ("[org.a.scoring.b.language_model]\nenabled = true", "org.a.scoring.b.language_model.base_url", "http"),
+        (
+            "[org.a.scoring.b.language_model]\nenabled = true\nbase_url = 'http://x/v1'",
+            "org.a.scoring.b.language_model.model",
+            "name",
+        ),
+        ("[org.a.scoring.b.language_model]\napi_key = 7", "org.a.scoring.b.language_model.api_key", "a string"),
         ("[actors]\nmailbox_events = 1000000", "actors.mailbox_events", "intake_events"),
         ("x", "(file)", "expected TOML"),
     ],
@@ -146,14 +176,23 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_secrets_hide_in_repr_and_in_what_is_shown() -> None:
-    settings = load("[org.a.scoring.default]\napi_key = 'hush'\nhorizon_days = 30\n")
-    secret = settings.org["a"].scoring["default"]["api_key"]
+    settings = load("[org.a.scoring.default.language_model]\napi_key = 'hush'\nmodel = 'tiny'\n")
+    secret = settings.org["a"].scoring["default"].language_model.api_key
     assert isinstance(secret, Secret)
     assert secret.value == "hush"
     assert "hush" not in repr(settings)
     shown = public_settings(settings)
     assert "hush" not in repr(shown)
-    assert shown["org"]["a"]["scoring"]["default"] == {"api_key": "********", "horizon_days": 30}
+    model = shown["org"]["a"]["scoring"]["default"]["language_model"]
+    assert (model["api_key"], model["model"]) == ("********", "tiny")
+
+
+def test_the_default_configuration_of_scoring_exists_without_being_written() -> None:
+    org = load("[org.a.scoring.mine]\nhorizon_days = 7\n").org["a"]
+    default, mine = org.scoring_of("default"), org.scoring_of("mine")
+    assert default is not None
+    assert mine is not None
+    assert (default.horizon_days, mine.horizon_days, org.scoring_of("other")) == (30, 7, None)
 
 
 def test_one_org_is_shown_nothing_of_another() -> None:
