@@ -238,7 +238,7 @@ def _fits(code: str, route: Route) -> bool:
     if code.startswith("event_"):
         return bool(route.body) and ("/events" in path or "/extract" in path)
     if code in _AT:
-        return (route.method == "PUT" or code != "invalid_definition") and path.endswith(_AT[code])
+        return (route.method == "PUT" or code != "invalid_definition") and path.endswith(tuple(_AT[code]))
     if code == "not_found":
         return "{org}" not in path
     if code.endswith("_not_found"):
