@@ -175,10 +175,19 @@ class ActorHost:
         self._appends[token] = self._high
         return token
 
-    def end_append(self, token: int) -> None:
-        """The events of the append are delivered, or nothing was stored."""
-        self._ledger.end(token)
+    def end_delivery(self, token: int) -> None:
+        """The events of the append were handed out, and may wait for actors that are busy."""
         self._appends.pop(token, None)
+
+    def end_append(self, token: int) -> None:
+        """The events of the append are folded, or nothing was stored."""
+        self._ledger.end(token)
+        self.end_delivery(token)
+
+    @property
+    def newest_position(self) -> Position:
+        """The newest event that was delivered; earlier ones may be on their way still."""
+        return self._high
 
     @property
     def delivered_position(self) -> Position:

@@ -220,6 +220,7 @@ class Ingest:
                         self._answer(landed, await delivery.dead_of(landed.new))
                     else:
                         late.append((landed, delivery))
+            self._host.end_delivery(append.token)
         except BaseException as error:  # the log has the events, and the host looks them up
             self._host.doubt(append.token)
             self._refuse(append.calls, error)

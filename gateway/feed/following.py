@@ -157,6 +157,8 @@ class Following:
             stream = Stream(self._catalogue.org, "lead", lead)
             if stream not in self._shadows:
                 await self._shadow(stream)
+                (info,) = await self._store.info([stream])
+                await self._catch_up(stream, 0 if info is None else info.version)
                 self._settle(stream)
             begun.set()
             self._begun.pop(lead, None)
@@ -196,6 +198,18 @@ class Following:
             self._passed(event)
         self._settle(stream, events[0].number)
 
+    async def _catch_up(self, stream: Stream, version: int) -> None:
+        """Take what is to be told of a lead that is new here and was delivered before it was followed.
+
+        The position since which a lead is followed errs on the early side while appends are under way.
+        """
+        shadow = self._shadows[stream]
+        if shadow.version < version and stream not in self._queue:
+            newest = self._host.newest_position
+            log = await self._store.read(stream, after_version=shadow.version, limit=version - shadow.version)
+            if delivered := _until(log, newest):
+                await self._take(stream, delivered)
+
     async def _let_time_pass(self) -> None:
         now_us = self._clock.now_us()
         while True:
@@ -219,6 +233,7 @@ class Following:
             is_new = self._wheel.due_us(info.number, _CHANGE) is None
             if stream.kind == "lead" and stream.org == self._catalogue.org and is_new and stream not in self._queue:
                 shadow = await self._shadow(stream)
+                await self._catch_up(stream, info.version)
                 self._tell(stream, shadow.advance(self._clock.now_us()))
                 self._settle(stream, info.number)
                 if len(self._shadows) > self._leads_max // 2:  # the rest of the room is for those that change

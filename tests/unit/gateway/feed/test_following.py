@@ -188,3 +188,16 @@ async def test_other_orgs_and_other_kinds_of_streams_are_not_followed(catalogue:
     await life.post("ann", [purchase("1", 1)])
     await life.follow()
     assert totals(life) == [("ann", "1", 1)]
+
+
+async def test_what_was_delivered_while_another_append_was_under_way_is_told_to_who_follows_then(
+    catalogue: Catalogue,
+) -> None:
+    life = life_of(catalogue)
+    await life.post("ann", [purchase("1", 1)])
+    token = life.host.begin_append()  # of somebody else: the position since which all is told stays before event 2
+    await life.post("ann", [purchase("2", 2)])
+    life.following.follow_all()
+    life.host.end_append(token)
+    await life.follow()
+    assert totals(life) == [("ann", "2", 3.0)]
