@@ -77,6 +77,7 @@ class Ticker:
         self._horizon_us = round(horizon_s * SECOND_US)
         self._page = page
         self._retry_us = round(retry_s * SECOND_US)
+        self._ticking = asyncio.Lock()
         self._index: SnapshotStore | None = None
         self._after = _BEGINNING
         self._loaded_until_us = _BEGINNING[0]
@@ -92,8 +93,14 @@ class Ticker:
             await self._clock.sleep((next_us - self._clock.monotonic_us()) / SECOND_US)
 
     async def tick(self, now_us: int | None = None) -> int:
-        """Fire what is due, at most the budget; how many timers fired. ``is_behind`` says whether more are due."""
-        now_us = self._clock.now_us() if now_us is None else now_us
+        """Fire what is due, at most the budget; how many timers fired. ``is_behind`` says whether more are due.
+
+        One at a time: who ticks while another tick is under way has waited for what that one does.
+        """
+        async with self._ticking:
+            return await self._tick(self._clock.now_us() if now_us is None else now_us)
+
+    async def _tick(self, now_us: int) -> int:
         self._ticks += 1
         await self._load(now_us)
         left = self._budget

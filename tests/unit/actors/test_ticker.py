@@ -71,6 +71,19 @@ async def test_a_deadline_has_its_effect_once_and_not_before(
     assert await one.state("a") == await one.truth("a")
 
 
+async def test_who_ticks_during_a_tick_waits_for_what_that_one_does(
+    clock: VirtualClock, store: MemoryEventStore, medium: SnapshotMedium
+) -> None:
+    one = await world(clock, store, medium)
+    await one.ingest.submit([note("a", "e1", T0, timer_s=10)])
+    clock.advance(10)
+    first = asyncio.create_task(one.ticker.tick())
+    await asyncio.sleep(0)
+    assert await one.ticker.tick() == 0
+    assert await fired(one, "a") == ["~fired:e1"]
+    assert await first == 1
+
+
 async def test_sleepers_are_aged_on_time(clock: VirtualClock, store: MemoryEventStore, medium: SnapshotMedium) -> None:
     one = await world(clock, store, medium, max_awake=2)
     await one.ingest.submit([note(i, "e1", T0, timer_s=DAY_S + i) for i in range(50)])
