@@ -18,6 +18,7 @@ import msgspec
 
 from eventstore.types import EventType, Payload
 from projections.expressions import Expr
+from projections.fields import declared_fields
 from projections.signals import Computed, Signal
 
 _PLAIN = (str, bytes, int, float, bool, complex, type(None), re.Pattern)
@@ -44,7 +45,7 @@ def payload_definition(event_type: EventType, names: Iterable[str] | None = None
 def _fields(payload: type[msgspec.Struct]) -> dict[str, str]:
     return {
         field.name: f"{field.encode_name}={field.type!r} required={field.required} default={field.default!r}"
-        for field in msgspec.inspect.type_info(payload).fields  # type: ignore[attr-defined]
+        for field in declared_fields(payload)
     }
 
 

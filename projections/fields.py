@@ -1,6 +1,7 @@
 """What a payload's field is, read once from its declaration: kind, whether it may be missing."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -26,12 +27,19 @@ class FieldInfo:
         return "whole number" if self.is_whole else self.kind
 
 
+@lru_cache(maxsize=512)
+def declared_fields(payload: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    """The fields of a payload as msgspec tells them, which takes a while and is asked for by every feature."""
+    fields: tuple[inspect.Field, ...] = inspect.type_info(payload).fields  # type: ignore[attr-defined]
+    return fields
+
+
 def field_info(payload: type[msgspec.Struct], path: str) -> FieldInfo | None:
     """The declaration behind a dotted path such as ``property.city``; None where there is none."""
     optional = False
     names = path.split(".")
     for depth, name in enumerate(names):
-        declared = {each.name: each for each in inspect.type_info(payload).fields}  # type: ignore[attr-defined]
+        declared = {each.name: each for each in declared_fields(payload)}
         if name not in declared:
             return None
         # An UNSET default is the one that is neither required nor told by msgspec.
@@ -84,7 +92,7 @@ def is_never_negative(payload: type[msgspec.Struct], path: str) -> bool:
 
 
 def _types_of(payload: type[msgspec.Struct], name: str) -> tuple[inspect.Type, ...]:
-    return next((_members(each.type) for each in _declared(payload) if each.name == name), ())
+    return next((_members(each.type) for each in declared_fields(payload) if each.name == name), ())
 
 
 def _is_from_zero(declared: inspect.Type) -> bool:
@@ -101,12 +109,7 @@ def _is_from_zero(declared: inspect.Type) -> bool:
 
 def undecodable(payload: type[msgspec.Struct]) -> str | None:
     """The first field of a type that no JSON value is decoded to; None where there is none."""
-    return next((each.name for each in _declared(payload) if _has_foreign(each.type)), None)
-
-
-def _declared(payload: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
-    declared: tuple[inspect.Field, ...] = inspect.type_info(payload).fields  # type: ignore[attr-defined]
-    return declared
+    return next((each.name for each in declared_fields(payload) if _has_foreign(each.type)), None)
 
 
 def _has_foreign(declared: inspect.Type) -> bool:

@@ -15,7 +15,7 @@ from kernel.errors import DefinitionError
 from kernel.fixed import micro
 from kernel.times import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from projections.expressions import Dtype
-from projections.fields import FieldInfo, dtypes_of, field_info, fields_of
+from projections.fields import FieldInfo, declared_fields, dtypes_of, field_info, fields_of
 from projections.local_time import LocalTime
 from projections.signals import TYPE, Computed, Condition, FieldLike, LocalField, Signal, field_name
 from projections.source import FoldWriter, Names, indented
@@ -310,6 +310,6 @@ def _comparison(value: str, condition: Condition, *, in_micro: bool) -> str:
 
 
 def _struct_types(payload: type[msgspec.Struct], name: str) -> list[type[msgspec.Struct]]:
-    declared = {each.name: each for each in msgspec.inspect.type_info(payload).fields}[name].type  # type: ignore[attr-defined]
+    declared = {each.name: each for each in declared_fields(payload)}[name].type
     members = declared.types if isinstance(declared, msgspec.inspect.UnionType) else (declared,)
     return [t.cls for t in members if isinstance(t, msgspec.inspect.StructType)]
