@@ -209,15 +209,15 @@ class World:
 def event_costs() -> dict[str, float]:
     """Microseconds per event: without the feed's code, with it and nobody listening, with lists, with a listener."""
     catalogue = Catalogue("default", OrgSettings())
-    present, absent = ActorHost.deliver, deliver_without_taps()
+    present, absent = ActorHost.hand_out, hand_out_without_taps()
 
-    def side(run: Callable[[World], Awaitable[float]], deliver: Any = present) -> Callable[[], float]:
+    def side(run: Callable[[World], Awaitable[float]], hand_out: Any = present) -> Callable[[], float]:
         def turn() -> float:
-            ActorHost.deliver = deliver  # type: ignore[method-assign]
+            ActorHost.hand_out = hand_out  # type: ignore[method-assign]
             try:
                 return asyncio.run(run(World(catalogue)))  # type: ignore[arg-type]
             finally:
-                ActorHost.deliver = present  # type: ignore[method-assign]
+                ActorHost.hand_out = present  # type: ignore[method-assign]
 
         return turn
 
@@ -226,14 +226,14 @@ def event_costs() -> dict[str, float]:
     return costs | in_turns(ROUNDS, with_lists_us=side(with_lists), with_listener_us=side(with_listener))
 
 
-def deliver_without_taps() -> Any:
+def hand_out_without_taps() -> Any:
     """The host's method as it would be if nobody could listen."""
-    source = textwrap.dedent(inspect.getsource(ActorHost.deliver))
+    source = textwrap.dedent(inspect.getsource(ActorHost.hand_out))
     lines = source.splitlines()
     place = next(index for index, line in enumerate(lines) if "in self._taps" in line)
     namespace = dict(vars(actors.host))
     exec("\n".join(lines[:place] + lines[place + 2 :]), namespace)
-    return namespace["deliver"]
+    return namespace["hand_out"]
 
 
 async def with_lists(world: World) -> float:
