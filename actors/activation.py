@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from actors.entity import Entity, Folds
+from actors.slices import FoldsInSlices, fold_in_slices
 from eventstore.event import Event, Stream, StreamInfo
 from eventstore.snapshots import SnapshotStore
 from eventstore.store import EventStore
@@ -87,6 +88,18 @@ class Activator:
         found.update(await self._from_log(whole))
         return found
 
+    def is_sliced(self, info: StreamInfo) -> bool:
+        """Whether a stream is too long to be in memory at once, and need not be."""
+        folds = self._folds
+        return info.version > READ_EVENTS and isinstance(folds, FoldsInSlices) and bool(folds.foretold(info.stream))
+
+    async def in_slices(self, info: StreamInfo, until: int) -> Entity:
+        """The entity of such a stream, up to a version."""
+        folds = self._folds
+        if not isinstance(folds, FoldsInSlices):
+            raise TypeError(f"{info.stream} is not folded in slices")
+        return await fold_in_slices(self._store, folds, info.stream, info.number, until=until)
+
     async def extend(self, entity: Entity) -> Entity:
         """The entity with the rest of its log: the same one, or one refolded where it could not be continued."""
         self.counts.tails += 1
@@ -109,7 +122,14 @@ class Activator:
 
     async def _from_log(self, infos: Iterable[StreamInfo]) -> dict[Stream, Entity | None]:
         found: dict[Stream, Entity | None] = {}
-        for chunk in chunks(infos):
+        whole: list[StreamInfo] = []
+        for info in infos:
+            if self.is_sliced(info):
+                found[info.stream] = await self.in_slices(info, info.version)
+                self.counts.from_log += 1
+            else:
+                whole.append(info)
+        for chunk in chunks(whole):
             logs = await self._store.read_many([info.stream for info in chunk])
             since = 0
             for info, events in zip(chunk, logs, strict=True):

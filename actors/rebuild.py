@@ -128,7 +128,14 @@ class Rebuild:
         await self._fold_streams([info for info in infos if info is not None], is_counted=False)
 
     async def _fold_streams(self, infos: Iterable[StreamInfo], *, is_counted: bool = True) -> None:
-        for chunk in chunks(infos):
+        whole: list[StreamInfo] = []
+        for info in infos:
+            if self._activator.is_sliced(info):
+                self.target.put((await self._activator.in_slices(info, info.version)).dump())
+                self._tell(info.version if is_counted else 0)
+            else:
+                whole.append(info)
+        for chunk in chunks(whole):
             logs = await self._store.read_many([info.stream for info in chunk])
             since = 0
             for info, events in zip(chunk, logs, strict=True):

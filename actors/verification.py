@@ -1,7 +1,8 @@
 """Comparing what is served with what the log says: every entity, or a sample, folded anew and compared."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -68,25 +69,34 @@ class Verification:
             infos = [infos[place * len(infos) // sample] for place in range(sample)]
         looked_at = 0
         for chunk in chunks(infos):
-            logs = await self._store.read_many([info.stream for info in chunk])
-            for info, events in zip(chunk, logs, strict=True):
-                await self._check(info, events)
-                await asyncio.sleep(0)
+            await self._check_all([info for info in chunk if not self._activator.is_sliced(info)])
+            for info in chunk:
+                if self._activator.is_sliced(info):
+                    await self._check(info, partial(self._activator.in_slices, info), info.version)
             looked_at += len(chunk)
             if self._on_progress is not None:
                 self._on_progress(looked_at, len(infos))
         return Verdict(self._checked, self._unsaved, tuple(self._differing))
 
-    async def _check(self, info: StreamInfo, events: Sequence[Event]) -> None:
+    async def _check_all(self, infos: Sequence[StreamInfo]) -> None:
+        logs = await self._store.read_many([info.stream for info in infos])
+        for info, events in zip(infos, logs, strict=True):
+            await self._check(info, partial(self._refolded, info, events), len(events))
+            await asyncio.sleep(0)
+
+    async def _refolded(self, info: StreamInfo, events: Sequence[Event], until: int) -> Entity:
+        return await finish_politely(self._folds.refold(info.stream, info.number, events[:until]))
+
+    async def _check(self, info: StreamInfo, refold: Callable[[int], Awaitable[Entity]], newest: int) -> None:
         served = self._host.awake(info.stream) if self._host is not None else None
         if served is None:
             served = self._activator.from_snapshot(info.stream, info.number)
-        if served is None or served.version > len(events):  # it grew while its log was read: right by construction
+        if served is None or served.version > newest:  # it grew while its log was read: right by construction
             self._unsaved += 1
             return
         # The served entity may be of an older version than the log, or asleep and not brought up to date yet.
         version = served.version
-        refolded = await finish_politely(self._folds.refold(info.stream, info.number, events[:version]))
+        refolded = await refold(version)
         if served.version != version:  # it went on while its log was folded
             self._unsaved += 1
             return

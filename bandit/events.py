@@ -76,6 +76,8 @@ class DecisionMade(Payload, frozen=True, gc=False):
 
 
 class DecisionActivated(Payload, frozen=True, gc=False):
+    """The rewards of a deferred decision count from now on."""
+
     decision_id: str
 
 
@@ -122,7 +124,7 @@ class PolicyDefined(Payload, frozen=True, gc=False):
 
 
 class PolicyDeleted(Payload, frozen=True, gc=False):
-    """``version`` counts on: it is that of a policy without content."""
+    """The policy is gone. ``version`` counts on: it is that of a policy without content."""
 
     version: int
 

@@ -473,6 +473,10 @@ class PolicyFolds:
         """Raises ``SnapshotError``."""
         return PolicyEntity.load(stream, snapshot, self._cadence)
 
+    def foretold(self, stream: Stream) -> tuple[str, ...]:
+        """The types of events that ``start`` wants to know."""
+        return (POLICY_DEFINED, POLICY_DELETED)
+
     def start(self, stream: Stream, number: int, definitions: Iterable[Event]) -> PolicyEntity:
         """An entity before its first event that knows all definitions: it folds the whole stream without a refold.
 

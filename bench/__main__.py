@@ -25,7 +25,10 @@ NAMES = (
     "ingest_single",
     "start",
     "ranking",
+    "decide_http",
+    "predict_http",
     "bandit_core",
+    "policy_rebuild",
     "supervised_to_bandit",
     "business",
 )

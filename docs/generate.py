@@ -14,7 +14,10 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from bandit import events as bandit_events
 from eventstore.event import Event, Stream
+from eventstore.system import BUILT_IN
+from eventstore.types import EventType
 from gateway.app import ROUTES
 from gateway.cli import app as command_line
 from gateway.problems import CODES
@@ -41,9 +44,19 @@ from scoring import (
     risks,
 )
 from scoring.claims import Claims, comparison_text
+from scoring.events import ALERT_RULE_DEFINED, SCORING_TYPES
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
+
+#: Where an event of the system stands; those that are not named here stand in their lead's stream.
+STREAMS = {
+    **dict.fromkeys((bandit_events.DECISION_MADE, bandit_events.DECISION_ACTIVATED), "lead, or decision"),
+    bandit_events.REWARD_RECEIVED: "lead, or decision",
+    **dict.fromkeys((bandit_events.REWARD_SETTLED, bandit_events.MODEL_PROMOTED), "policy"),
+    **dict.fromkeys((bandit_events.POLICY_DEFINED, bandit_events.POLICY_DELETED), "policy"),
+    **dict.fromkeys(("service_defined", ALERT_RULE_DEFINED), "org"),
+}
 
 _HEAD = "<!-- Written by `make docs` from the code; do not edit. -->\n"
 
@@ -133,12 +146,36 @@ def events_page(catalogue: Catalogue) -> str:
     ]
     pack = ""
     for each in catalogue.event_types:
+        if each.by == "system":
+            continue
         if each.pack != pack:
             pack = each.pack
             lines += ["", f"## {pack}", "", "| type | by | about | data |", "| - | - | - | - |"]
-        fields = ", ".join(_field(field) for field in inspect.type_info(each.payload).fields)  # type: ignore[attr-defined]
-        lines.append(f"| `{each.name}` | {each.by} | {each.about} | {fields or '–'} |")
-    return _page("Events", lines)
+        lines.append(f"| `{each.name}` | {each.by} | {each.about} | {_fields(each) or '–'} |")
+    return _page("Events", [*lines, "", *_system_events()])
+
+
+def _system_events() -> Iterator[str]:
+    yield from (
+        "## system",
+        "",
+        "Written by the service, into the stream that is named: of the lead, of a decision that is about no lead, of the policy, of the",
+        "organisation. Their ids begin with `~` and follow from what caused them, so that none is written twice. They feed no feature, are",
+        "no interaction and make no lead known; replays, models and records are folds of them.",
+        "",
+        "| type | stream | what | data |",
+        "| - | - | - | - |",
+    )
+    written = [each for each in (*BUILT_IN, *bandit_events.TYPES, *SCORING_TYPES) if each.by == "system"]
+    for each in written:
+        said = (each.payload.__doc__ or "").partition("\n\n")[0].replace("``", "`")
+        what = " ".join(said.split()).replace("|", "\\|")
+        yield f"| `{each.name}` | {STREAMS.get(each.name, 'lead')} | {what} | {_fields(each)} |"
+
+
+def _fields(event_type: EventType) -> str:
+    info = inspect.type_info(event_type.payload)
+    return ", ".join(_field(field) for field in info.fields)  # type: ignore[attr-defined]
 
 
 def settings_page() -> str:
@@ -154,6 +191,7 @@ def settings_page() -> str:
         ("org.NAME.scoring.NAME", settings_scoring.ScoringSettings),
         ("org.NAME.scoring.NAME.thresholds", settings_scoring.ThresholdSettings),
         ("org.NAME.scoring.NAME.weights", settings_scoring.CategoryWeights),
+        ("org.NAME.scoring.NAME.retraining", settings_scoring.RetrainingSettings),
         ("org.NAME.scoring.NAME.language_model", settings_scoring.LanguageModelSettings),
         ("org.NAME.webhooks.NAME", settings_webhooks.WebhookSettings),
     ]
@@ -362,8 +400,12 @@ def _kind(node: inspect.Type) -> str:
             return "amount"
         case inspect.BoolType():
             return "true or false"
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             return "list"
+        case inspect.DictType():
+            return "object"
+        case inspect.BytesType():
+            return "bytes in base64"
         case inspect.StructType():
             return "object: " + ", ".join(each.encode_name for each in node.fields)
         case _:

@@ -26,6 +26,8 @@ class EventRetracted(Payload, frozen=True, gc=False):
 
 
 class CampaignIgnored(Payload, frozen=True, gc=False):
+    """A campaign that the lead received was not clicked in time."""
+
     campaign_id: Id
 
 

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from actors.entity import Entity, Folds
+from actors.slices import FoldsInSlices
+from bandit.policy_entity import Cadence, PolicyFolds
 from eventstore.event import Event, Kind, Stream
 from eventstore.snapshots import Snapshot
+from kernel.settings import BanditSettings
 from kernel.steps import Steps
+from kernel.times import SECOND_US
 
 
 class FoldsByKind:
@@ -23,5 +27,22 @@ class FoldsByKind:
     def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[Entity]:
         return self._of(stream).refold(stream, number, events)
 
+    def foretold(self, stream: Stream) -> tuple[str, ...]:
+        """What must be known first of a stream that is folded in slices; none of one that is not."""
+        folds = self._of(stream)
+        return folds.foretold(stream) if isinstance(folds, FoldsInSlices) else ()
+
+    def start(self, stream: Stream, number: int, events: Sequence[Event]) -> Entity:
+        """The entity before its first event, of a stream that is folded in slices. Raises ``TypeError`` for any other."""
+        folds = self._of(stream)
+        if not isinstance(folds, FoldsInSlices):
+            raise TypeError(f"streams of kind {stream.kind} are not folded in slices")
+        return folds.start(stream, number, events)
+
     def _of(self, stream: Stream) -> Folds:
         return self._by_kind.get(stream.kind, self._others)
+
+
+def policy_folds(settings: BanditSettings) -> PolicyFolds:
+    """The folds of policies' streams."""
+    return PolicyFolds(Cadence(settings.version_updates, round(settings.version_interval_s * SECOND_US)))

@@ -1,24 +1,20 @@
 """Replay and verification as jobs: the log folded again, to take the cache's place or to be compared with it."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from actors.entity import Entity
 from actors.rebuild import Progress, Rebuild
+from actors.slices import fold_in_slices
 from actors.verification import Verification
-from bandit.events import POLICY_DEFINED, POLICY_DELETED
-from bandit.policy_entity import PolicyEntity, PolicyFolds
+from bandit.policy_entity import PolicyEntity
 from bandit.versions import model_sha256
-from eventstore.event import Event, Stream
+from gateway.folds import policy_folds
 from gateway.jobs import Job
 from gateway.orgs import Org
 from gateway.service import Service
 from kernel.clock import Clock
-from kernel.ids import Position
 from projections.entity import FoldedEntity
-
-_PAGE = 500
 
 
 async def replay(service: Service, job: Job, views: Sequence[str] | None = None) -> dict[str, Any]:
@@ -73,7 +69,11 @@ async def replay_policies(service: Service, job: Job, org: Org) -> dict[str, Any
             continue
         version, sha256 = live.version, model_sha256(live.model_bytes())
         job.progress.total += version
-        anew = await _learned_anew(service, live.stream, live.number, version, job)
+        folds = policy_folds(service.settings.bandit)
+        found = await fold_in_slices(
+            service.store, folds, live.stream, live.number, until=version, on_page=_adding(job)
+        )
+        anew = cast("PolicyEntity", found)
         is_same = anew.learner is not None and model_sha256(anew.model_bytes()) == sha256
         if not is_same:
             await service.host.refold(live.stream)
@@ -82,23 +82,9 @@ async def replay_policies(service: Service, job: Job, org: Org) -> dict[str, Any
     return {"policies": result}
 
 
-async def _learned_anew(service: Service, stream: Stream, number: int, version: int, job: Job) -> PolicyEntity:
-    """The policy folded up to a version, a page of its stream at a time."""
-    definitions: list[Event] = []
-    for event_type in (POLICY_DEFINED, POLICY_DELETED):
-        before: Position | None = None
-        while page := await service.store.read_type(stream.org, event_type, before=before, limit=_PAGE):
-            definitions += [event for event in page if event.stream == stream and event.version <= version]
-            before = page[-1].position
-    entity = PolicyFolds().start(stream, number, sorted(definitions, key=lambda event: event.version))
-    while entity.version < version:
-        limit = min(_PAGE, version - entity.version)
-        page = await service.store.read(stream, after_version=entity.version, limit=limit)
-        for event in page:
-            entity.fold(event)
-        job.report(job.progress.done + len(page), job.progress.total)
-        await asyncio.sleep(0)
-    return entity
+def _adding(job: Job) -> Callable[[int], None]:
+    """Adds what was done to a job's progress."""
+    return lambda count: job.report(job.progress.done + count, job.progress.total)
 
 
 async def verify(service: Service, job: Job, sample: int | None) -> dict[str, Any]:

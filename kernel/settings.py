@@ -122,6 +122,13 @@ class AlertsSettings(Section, frozen=True):
     market_s: Seconds = 60.0  # all leads are looked at no more often than this where a rule is about the market
 
 
+class BanditSettings(Section, frozen=True):
+    """``[bandit]``: what holds for all policies; the rest is each policy's own."""
+
+    version_updates: AtLeastOne = 1000  # a version of a model after so many updates, to roll back to; changed: all anew
+    version_interval_s: Seconds = 3600.0  # and before the first update that comes so long after the last version
+
+
 class EngagementWeights(Section, frozen=True):
     """What each action of the browsing pack is worth."""
 
@@ -182,6 +189,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lists: ListsSettings = ListsSettings()
     stream: StreamSettings = StreamSettings()
     alerts: AlertsSettings = AlertsSettings()
+    bandit: BanditSettings = BanditSettings()
     org: dict[str, OrgSettings] = {}
     sources: dict[str, str] = {}
 
@@ -199,6 +207,7 @@ SECTIONS: dict[str, type[Section]] = {
     "lists": ListsSettings,
     "stream": StreamSettings,
     "alerts": AlertsSettings,
+    "bandit": BanditSettings,
 }
 
 

@@ -77,7 +77,13 @@ _LEARNING: Final[dict[str, Option]] = {
     "--ftrl_beta": _POSITIVE,
 }
 _SHORT: Final = {"-b": "--bit_precision", "-q": "--quadratic", "-l": "--learning_rate"}
-_ALLOWED: Final = _LEARNING | {name: option for options in _EXPLORING.values() for name, option in options.items()}
+#: What every line begins with; who gives it as well says nothing new.
+_REDUCTION: Final = "--cb_explore_adf"
+_ALLOWED: Final = (
+    {_REDUCTION: _FLAG}
+    | _LEARNING
+    | {name: option for options in _EXPLORING.values() for name, option in options.items()}
+)
 #: Saved and loaded in mid-run, these do not go on to the same bytes: they keep state that the file does not have.
 _INEXACT: Final = frozenset(("cover", "bag", "rnd"))
 
@@ -98,7 +104,7 @@ def vw_args(settings: LearnerSettings) -> VwArgs:
     LearnerRefused
         An exploration that is not known; an option that is not on the list, given twice, or of another exploration.
     """
-    given = parsed(settings, _ALLOWED, _SHORT)
+    given = [pair for pair in parsed(settings, _ALLOWED, _SHORT) if pair[0] != _REDUCTION]
     names = [name for name, _ in given]
     twice = [name for name in names if names.count(name) > 1 and name not in ("--quadratic", "--interactions")]
     if twice:
@@ -109,7 +115,7 @@ def vw_args(settings: LearnerSettings) -> VwArgs:
     foreign = [name for name in names if name not in _LEARNING and name not in _EXPLORING[exploration]]
     if foreign:
         raise LearnerRefused("args", f"options of {exploration} only", foreign[0])
-    line = ["--cb_explore_adf", *(word for pair in given for word in pair if word)]
+    line = [_REDUCTION, *(word for pair in given for word in pair if word)]
     main = next(iter(_EXPLORING[exploration]))
     for name, value in ({main: ""} | _DEFAULTS_OF_ALL | _DEFAULTS.get(exploration, {})).items():
         if name not in names:

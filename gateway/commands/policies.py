@@ -27,7 +27,7 @@ async def put(
     where: Where = HERE,
     json: Json = False,
 ) -> int:
-    """Define a policy. What it is already makes no new version.
+    """Define a policy. What it is already makes no new version; of one that cannot be, every fault is named.
 
     Parameters
     ----------
@@ -39,7 +39,10 @@ async def put(
         Print the route's body.
     """
     async with connect(where) as client:
-        answer = await client.send("PUT", f"/policies/{quote(name, safe='')}", body=_read(file))
+        try:
+            answer = await client.send("PUT", f"/policies/{quote(name, safe='')}", body=_read(file))
+        except Refused as error:
+            return _faulty(error)
     _print(answer, json, f"policy {answer['name']}, version {answer['version']}")
     return DONE
 
@@ -195,6 +198,15 @@ def _print(answer: Any, json: bool, text: str) -> None:
         print_json(answer)
     else:
         results.print(text, markup=False)
+
+
+def _faulty(error: Refused) -> int:
+    faults = error.problem.get("errors", [])
+    if len(faults) < 2:
+        raise error  # its message says it all
+    for each in faults:
+        notes.print(f"{each['path']}: expected {each['expected']}, got {each['actual']}", markup=False)
+    return PARTLY
 
 
 def _missing(error: Refused) -> int:

@@ -1,6 +1,7 @@
 """The README's calls: a console block is lines of ``$ command``, each followed by what it prints."""
 
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,4 +28,20 @@ def calls(text: str) -> list[Call]:
 def fits(printed: str, actual: str) -> bool:
     """Whether what was printed is what the README says, ``…`` standing for anything."""
     pattern = ".*".join(re.escape(part) for part in printed.split("…"))
-    return re.fullmatch(pattern, actual.strip(), re.DOTALL) is not None
+    lines = "\n".join(line.rstrip() for line in actual.splitlines())  # tables fill theirs up with spaces
+    return re.fullmatch(pattern, lines.strip(), re.DOTALL) is not None
+
+
+def install(directory: Path) -> None:
+    """Make a directory with ``leadwheel`` as installed, of this checkout: the working directory is not looked into first."""
+    directory.mkdir()
+    script = directory / "leadwheel"
+    lines = (
+        f"#!{sys.executable} -P",
+        "import sys",
+        f"sys.path.insert(0, {str(ROOT)!r})",
+        "from gateway.cli import main",
+        "main()",
+    )
+    script.write_text("\n".join(lines) + "\n")
+    script.chmod(0o755)

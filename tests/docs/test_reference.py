@@ -7,19 +7,28 @@ from types import ModuleType
 
 import pytest
 
+from bandit.events import TYPES as BANDIT_TYPES
+from eventstore.system import BUILT_IN
 from gateway.app import ROUTES
 from gateway.problems import CODES
 from kernel import errors
 from kernel.metrics import METRICS
 from kernel.settings import DEFAULT_ORG, SECTIONS, BrowsingSettings, OrgSettings
-from kernel.settings_scoring import CategoryWeights, LanguageModelSettings, ScoringSettings, ThresholdSettings
+from kernel.settings_scoring import (
+    CategoryWeights,
+    LanguageModelSettings,
+    RetrainingSettings,
+    ScoringSettings,
+    ThresholdSettings,
+)
 from kernel.settings_webhooks import WebhookSettings
 from projections.catalogue import Catalogue
+from scoring.events import SCORING_TYPES
 from scoring.points import SCORED_FEATURES
 from scoring.risks import RISKS
 
 ROOT = Path(__file__).parents[2]
-SCORING_SECTIONS = (ScoringSettings, ThresholdSettings, CategoryWeights, LanguageModelSettings)
+SCORING_SECTIONS = (ScoringSettings, ThresholdSettings, CategoryWeights, RetrainingSettings, LanguageModelSettings)
 
 
 def generator() -> ModuleType:
@@ -56,6 +65,13 @@ def test_every_feature_is_documented_in_words() -> None:
 
 def test_every_event_type_is_documented() -> None:
     assert missing([each.name for each in Catalogue(DEFAULT_ORG, OrgSettings()).event_types], "events.md") == []
+    assert missing([each.name for each in (*BUILT_IN, *BANDIT_TYPES, *SCORING_TYPES)], "events.md") == []
+
+
+def test_what_the_service_writes_is_said_in_words() -> None:
+    rows = [line.split(" | ") for line in PAGES["events.md"].partition("## system")[2].splitlines() if "| `" in line]
+    assert len(rows) > 10
+    assert [row for row in rows if len(row[2]) < 20] == []
 
 
 def test_every_setting_is_documented_with_its_reason() -> None:
@@ -65,7 +81,16 @@ def test_every_setting_is_documented_with_its_reason() -> None:
         for name in section.__struct_fields__
     ]
     rows = {line.split("`")[1]: line for line in PAGES["settings.md"].splitlines() if line.startswith("| `")}
-    tables = ("browsing", "engagement_weights", "scoring", "thresholds", "weights", "language_model", "webhooks")
+    tables = (
+        "browsing",
+        "engagement_weights",
+        "scoring",
+        "thresholds",
+        "weights",
+        "retraining",
+        "language_model",
+        "webhooks",
+    )
     documented = [name for name in names if name not in tables]
     assert [name for name in documented if name not in rows] == []
     # What an action is worth explains itself; all other keys say why their default is what it is.

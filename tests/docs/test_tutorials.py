@@ -5,13 +5,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.docs.readme_blocks import ROOT, Call, calls, fits
+from tests.docs.readme_blocks import ROOT, Call, calls, fits, install
 from tests.docs.test_readme import wait_ready
 from tests.integration.process import free_port
 
@@ -30,26 +29,12 @@ class Reader:
         self.port = free_port()
         self.service: subprocess.Popen[bytes] | None = None
         bin_directory = directory / "bin"
-        bin_directory.mkdir()
-        self._script(bin_directory)
+        install(bin_directory)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LEADWHEEL_")},
             "PATH": f"{bin_directory}:{os.environ['PATH']}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-
-    def _script(self, bin_directory: Path) -> None:
-        """``leadwheel`` as installed, of this checkout: the working directory is not the first place it looks in."""
-        script = bin_directory / "leadwheel"
-        lines = (
-            f"#!{sys.executable} -P",
-            "import sys",
-            f"sys.path.insert(0, {str(ROOT)!r})",
-            "from gateway.cli import main",
-            "main()",
-        )
-        script.write_text("\n".join(lines) + "\n")
-        script.chmod(0o755)
 
     def type(self, call: Call) -> str:
         command = call.command.replace("localhost:8780", f"localhost:{self.port}")

@@ -114,6 +114,16 @@ def test_what_is_refused_or_not_there_is_exit_code_1_and_wrong_usage_2(
     assert run(["decide", "offers", "--url", "http://127.0.0.1:9"]) == 3
 
 
+def test_every_fault_of_a_policy_is_named(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps(POLICY | {"baseline": "nobody", "guardrails": {"per_day": {"fax": 1}}}))
+    assert run(["policy", "put", "offers", str(wrong), "--data-dir", str(directory)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for fault in ("baseline: expected one of the arms", "guardrails.per_day.fax: expected one of the arms"):
+        assert fault in shown.err
+
+
 def test_a_running_service_is_told_over_http_with_a_key(directory: Path, file: Path) -> None:
     data = ("--data-dir", str(directory))
     with serving(directory) as (url, _):

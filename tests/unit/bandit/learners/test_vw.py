@@ -125,7 +125,7 @@ def test_its_scores_are_rewards_not_costs() -> None:
         "--squarecb\x00",
         "x" * (LENGTH_MAX + 1),
         "--cb_type sm",
-        "--cb_explore_adf",
+        "--cb_explore",
     ],
 )
 def test_an_option_that_is_not_on_the_list_is_refused(args: str) -> None:
@@ -161,6 +161,12 @@ def test_an_argument_line_of_the_list_makes_a_learner(exploration: str, args: st
 def test_options_that_do_not_go_together_are_refused_in_the_librarys_words() -> None:
     with pytest.raises(LearnerRefused, match="dr"):
         made(LearnerSettings("vw", "squarecb", "--cb_type dr"))
+
+
+def test_the_reduction_that_stands_in_every_line_may_be_given_and_stands_there_once() -> None:
+    pasted = vw_args(LearnerSettings("vw", "", "--cb_explore_adf --epsilon 0.3 -q UA"))
+    assert pasted == vw_args(LearnerSettings("vw", "", "--epsilon 0.3 -q UA"))
+    assert pasted.line.count("--cb_explore_adf") == 1
 
 
 def test_what_is_not_said_gets_a_default() -> None:
