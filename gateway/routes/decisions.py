@@ -18,6 +18,7 @@ from gateway.orgs import Org
 from gateway.parameters import flag, page_of, query_of
 from gateway.policies.rewarding import activate, found_decision, record, records, reward
 from gateway.problems import Invalid, Problem, ProblemDocument, code_of, document
+from gateway.ready import ready_json
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routes.policies import POLICIES
 from gateway.routing import Content, Query, Route
@@ -114,12 +115,13 @@ _MEMBER = msgspec.json.Decoder(Request)
 _REWARD = msgspec.json.Decoder(RewardRequest)
 
 
-async def decide(service: Service, request: web.Request, org: Org) -> web.Response:
+async def decide(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
     query_of(request, ())
     wanted = await decode_body(request, _DECODER, Request | Members)
     policy = request.match_info["policy"]
     if isinstance(wanted, Request):
-        return json_response(await service.decider.decide(org, policy, wanted))
+        decision = await service.decider.decide(org, policy, wanted)
+        return ready_json(request, service.dates.line(service.clock.now_us()), msgspec.json.encode(decision))
     await (await service.policies.of(org)).entity(policy)
     members = [_member(service, org, policy, each) for each in wanted]
     return json_response(await asyncio.gather(*members))
