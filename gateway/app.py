@@ -18,14 +18,13 @@ from actors.limits import ActorLimits
 from actors.ticker import Ticker
 from actors.wheel import TimerWheel
 from bandit.ledger import LedgerKind
-from bandit.policy_entity import PolicyFolds
 from eventstore.memory import MemoryEventStore
 from eventstore.snapshots import SnapshotStore
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
 from eventstore.store import EventStore
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
 from gateway.endpoint import binder, missing
-from gateway.folds import FoldsByKind
+from gateway.folds import FoldsByKind, policy_folds
 from gateway.keyring import Keyring
 from gateway.lists.lists import check_ranked
 from gateway.measures import watch
@@ -159,7 +158,7 @@ async def open_service(
         raise
     ledgers = LedgerKind(lambda org: orgs.catalogue_of(org).event_types)
     leads = FoldedEntities(orgs.catalogue_of, clock, lambda org: (ledgers, *orgs[org].companions))
-    folds = FoldsByKind(leads, {"policy": PolicyFolds()})
+    folds = FoldsByKind(leads, {"policy": policy_folds(settings.bandit)})
     parts = _Parts(settings, clock, store, snapshots, folds)
     staleness = Staleness(paths.directory if paths else None, orgs)
     service = Service(
@@ -194,6 +193,7 @@ async def open_service(
     service.lists.start()
     if is_ticking:
         service.triggered.start()
+        service.retraining.start()
         service.alerts.start()
     return service
 

@@ -16,7 +16,7 @@ import structlog
 from cyclopts import App, CycloptsError
 
 from gateway.client import Refused, Unreachable
-from gateway.commands import catalogue, demo, ingest, jobs, keys, policies, reading, serve, synth, train
+from gateway.commands import catalogue, demo, ingest, jobs, keys, models, policies, reading, serve, synth, train
 from gateway.commands.common import DONE, PARTLY, UNREACHABLE, USAGE, notes
 from gateway.version import VERSION
 from kernel.errors import DefinitionError, EventStoreError, LeadwheelError, SettingsError
@@ -38,6 +38,7 @@ app.command(jobs.replay)
 app.command(jobs.verify)
 app.command(synth.synth)
 app.command(train.train)
+app.command(models.app)
 app.command(policies.app)
 app.command(policies.decide)
 app.command(policies.decision)

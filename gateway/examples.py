@@ -5,6 +5,8 @@
 
 from typing import Any
 
+from gateway.examples_scoring import SCORING_EXAMPLES
+
 _EVENT = {
     "id": "order-4711",
     "lead": "42",
@@ -301,6 +303,7 @@ EXAMPLES: dict[str, Any] = {
     "AlertList": {"items": [_ALERT], "cursor": None},
     "WebhookDeadLetterList": {"items": [_WEBHOOK_DEAD_LETTER], "cursor": None},
     "Redelivered": {"delivered": True},
+    **SCORING_EXAMPLES,
     "Health": {"status": "ok"},
     "Readiness": {"status": "ready", "reasons": []},
     "Version": {"name": "leadwheel", "version": "1.0.0"},

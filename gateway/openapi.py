@@ -25,6 +25,9 @@ _MEANINGS = {
     "policy": ("The policy's name", "offers"),
     "decision": ("The decision's id", "d-4711"),
     "file": ("The file's name", "docs.js"),
+    "job": ("The job's id", None),
+    "prediction": ("The prediction's id", None),
+    "configId": ("A scoring configuration", "default"),
 }
 #: Tag → what its routes are about, in the order in which pages show them.
 _TAGS = {
@@ -35,8 +38,10 @@ _TAGS = {
     "services": "Named lists of features, in a fixed order, for whoever reads vectors.",
     "policies": "What may be done: arms, how one is chosen, what it earns, what was learned.",
     "decisions": "What was chosen for whom, with which probability, and what came of it.",
+    "lead scoring": "Who next, why, and what to do: predictions of leads, their lists, and how good they have been.",
+    "models": "What predicts: versions of the scoring models with their cards, and which of them are in use.",
     "alerts": "What needs somebody: rules over features and predictions, and what they raised.",
-    "jobs": "Long work on request: replay, verify.",
+    "jobs": "Long work on request: replay, verify, train.",
     "operations": "The service itself.",
 }
 _DESCRIPTION = """

@@ -37,6 +37,7 @@ from gateway.ready import Dates
 from gateway.routing import Route
 from gateway.scoring.models import ScoringModels
 from gateway.scoring.predicting import Predictor
+from gateway.scoring.retraining import Retraining
 from gateway.scoring.scores import Scores
 from gateway.scoring.triggered import Triggered
 from gateway.staleness import Staleness
@@ -98,6 +99,7 @@ class Service:
         self.models = ScoringModels(self, directory)
         self.scores = Scores(store, self.models, self.triggered.load)
         self.predictor = Predictor(self)
+        self.retraining = Retraining(self, clock)
         self.alerts = Alerts(self, clock)
         host.tap(self._told)
         self.metrics = Metrics(CollectorRegistry())
@@ -113,6 +115,7 @@ class Service:
         self._closers = [
             self.feed.close,
             self.lists.close,
+            self.retraining.close,
             self.jobs.close,
             self.triggered.close,
             self.alerts.close,
@@ -132,11 +135,13 @@ class Service:
 
     def _told(self, events: Sequence[Event]) -> None:
         """Events were delivered: what is folded from the streams of subjects and orgs follows."""
-        alerts = self.alerts.fold
+        alerts, triggered = self.alerts.fold, self.triggered.fold
         for event in events:
             alerts(event)
             kind = event.stream.kind
-            if kind == "subject":
+            if kind == "lead":
+                triggered(event)
+            elif kind == "subject":
                 self.markets.tell(event)
             elif kind == "org":
                 self.orgs[event.stream.org].services.fold(event)
@@ -144,8 +149,6 @@ class Service:
             if event.id[0] == SYSTEM_ID_PREFIX:
                 self.policies.fold(event)
                 self.scores.fold(event)
-            if kind == "lead":
-                self.triggered.fold(event)
 
     # Entities.
 

@@ -1,6 +1,6 @@
 """``[org.X.scoring.NAME]``: how the leads of an organisation are scored. ``default`` exists without being written."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -42,6 +42,17 @@ class LanguageModelSettings(Section, frozen=True):
     prompt_chars: Annotated[int, Meta(ge=200, le=100_000)] = 2000  # of facts, about 500 tokens
 
 
+class RetrainingSettings(Section, frozen=True):
+    """``retraining``: when models that are in use are trained anew, and what becomes of the new ones."""
+
+    every_days: Annotated[int, Meta(ge=0, le=365)] = 0  # after the newest version of a model; 0: not by the calendar
+    on_drift: bool = False  # when leads no longer look like those that a model was trained on
+    drift_check_h: Annotated[int, Meta(ge=1, le=8760)] = 24  # between two looks at drift; the list of models shows it
+    drift_leads: Annotated[int, Meta(ge=100, le=100_000)] = 1000  # looked at for it; fewer make it rough
+    drift_share_max: Share = 0.25  # of a model's importance, on features that have drifted; beyond it is drift
+    promote: Literal["never", "better", "always"] = "never"  # better: than the one in use, on the same later rows
+
+
 class ScoringSettings(Section, frozen=True):
     """``[org.X.scoring.NAME]``: one scoring configuration."""
 
@@ -63,6 +74,7 @@ class ScoringSettings(Section, frozen=True):
     refresh_per_minute: NotNegative = 600  # of those remade because of age: a hundredth of a bulk job's rate
     explained_features: Annotated[int, Meta(ge=1, le=200)] = 12  # named in an explanation; the others are summed
     accurate_from: Share | None = None  # probability that says yes; empty: the model's own threshold, 0.5 for rules
+    retraining: RetrainingSettings = RetrainingSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
 
 

@@ -33,7 +33,10 @@ class Figures(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AccuracyReport(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer to ``GET …/ml/accuracy``. ``since`` is when the first prediction counted was made."""
+    """The answer to ``GET …/ml/accuracy``. ``since`` is when the first prediction counted was made.
+
+    ``by_month``: as ``2026-11``, of the predictions made in it; only where it was asked for.
+    """
 
     total: int
     validated: int
@@ -45,6 +48,7 @@ class AccuracyReport(msgspec.Struct, frozen=True, rename="camel"):
     by_tier: dict[str, Figures]
     by_source: dict[str, Figures]
     since: str | None
+    by_month: dict[str, Figures] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Tally(msgspec.Struct):
@@ -147,8 +151,9 @@ class Accuracy:
 
     def made(self, made: PredictionMade, made_us: int) -> None:
         """Take a ``prediction_made``."""
+        month = _month(made_us)
         for each in made.predictions:
-            key = _Key(made.configuration, each.type, _month(made_us), each.source, each.tier)
+            key = _Key(made.configuration, each.type, month, each.source, each.tier)
             self._tallies.setdefault(key, Tally()).total += 1
             place = (made.configuration, each.type)
             self._since[place] = min(made_us, self._since.get(place, made_us))

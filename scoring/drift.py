@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from scipy.stats import ks_2samp
 
 from scoring.model import Card, Matrix, Reference, Vector
 
@@ -67,9 +66,22 @@ def drifted(found: Sequence[ColumnDrift], limit: float = PSI_LIMIT) -> list[str]
     return [each.column for each in found if each.psi > limit]
 
 
+def drifted_share(card: Card, found: Sequence[ColumnDrift], limit: float = PSI_LIMIT) -> float:
+    """How much of a model's importance lies on features that have drifted, 0 to 1; 0 where nothing was important.
+
+    A column that the model hardly looks at may move as it likes.
+    """
+    moved = {column.partition("=")[0] for column in drifted(found, limit)}
+    weights = {each.feature: max(0.0, each.importance) for each in card.importance}
+    total = sum(weights.values())
+    return sum(weight for feature, weight in weights.items() if feature in moved) / total if total else 0.0
+
+
 def _distance(training: Matrix | None, rows: Matrix, place: int) -> tuple[float | None, float | None]:
     if training is None:
         return None, None
+    from scipy.stats import ks_2samp  # a second to import, and only where the training rows are at hand
+
     before, after = (each[~np.isnan(each)] for each in (training[:, place], rows[:, place]))
     if not len(before) or not len(after):
         return None, None

@@ -74,19 +74,41 @@ def estimates_of(leads: Sequence[Values], models: Models, settings: ScoringSetti
     if not leads:
         return []
     most = settings.explained_features
+    asked = _Asked(leads)
     if (conversion := models.conversion) is not None:
-        rows = conversion.rows(leads)
-        _put(found, "CONVERSION", _probable(conversion, conversion.model, "conversion", rows, leads, most))
+        _put(found, "CONVERSION", _probable(conversion, conversion.model, "conversion", asked, most))
     if (closing := models.time_to_close) is not None:
-        rows = closing.rows(leads)
-        _put(found, "TIME_TO_CLOSE", _closing(closing, rows, leads, settings))
-        waiting = _waiting(closing.model, rows)
+        _put(found, "TIME_TO_CLOSE", _closing(closing, asked, settings))
+        waiting = _waiting(closing.model, asked.rows(closing))
     if (network := models.multitask) is not None:
-        rows = network.rows(leads)
         for kind, part, task in (("CHURN", network.model.churn, "churn"), ("CALL_RISK", network.model.calls, "calls")):
-            _put(found, kind, _probable(network, part, task, rows, leads, most))
-        _put(found, "HEALTH", _healthy(network, rows, leads, most))
+            _put(found, kind, _probable(network, part, task, asked, most))
+        _put(found, "HEALTH", _healthy(network, asked, found, most))
     return list(zip(found, waiting, strict=True))
+
+
+class _Asked:
+    """Leads as models are asked about them: models of the same features share rows and what is known of each lead."""
+
+    def __init__(self, leads: Sequence[Values]) -> None:
+        self.leads = leads
+        self._rows: dict[str, Matrix] = {}
+        self._coverage: dict[str, list[float]] = {}
+
+    def rows(self, trained: Trained[Any]) -> Matrix:
+        fingerprint = trained.features.fingerprint  # over the columns and their order, too
+        found = self._rows.get(fingerprint)
+        if found is None:
+            found = self._rows[fingerprint] = trained.rows(self.leads)
+        return found
+
+    def coverage(self, trained: Trained[Any]) -> list[float]:
+        """Of each lead."""
+        fingerprint = trained.features.fingerprint
+        found = self._coverage.get(fingerprint)
+        if found is None:
+            found = self._coverage[fingerprint] = [trained.coverage(each) for each in self.leads]
+        return found
 
 
 def _put(found: list[dict[PredictionType, Estimate]], kind: Any, estimates: Iterator[Estimate]) -> None:
@@ -99,9 +121,10 @@ _HORIZON_DAYS = {"churn": CHURN.within_days, "calls": CALLS.within_days}
 
 
 def _probable(
-    trained: Trained[Any], model: ProbabilityModel, task: str, rows: Matrix, leads: Sequence[Values], most: int
+    trained: Trained[Any], model: ProbabilityModel, task: str, asked: _Asked, most: int
 ) -> Iterator[Estimate]:
     """Of a calibrated probability: its explanation runs from what the model says of nobody in particular."""
+    rows, leads, coverage = asked.rows(trained), asked.leads, asked.coverage(trained)
     why = trained.contributions(model, rows)
     base = 100 * _unit(float(model.probabilities(np.array([why.base]))[0]))
     logits = trained.grouping.summed(why.values)
@@ -112,17 +135,16 @@ def _probable(
             trained,
             probability,
             by_logits(base, score, trained.grouping.features, logits[place], values, most),
-            values,
+            coverage[place],
             threshold=threshold_of(trained.card.thresholds, task),
             horizon_days=_HORIZON_DAYS.get(task, trained.card.horizon_days),
             calibration_error=model.calibration_error,
         )
 
 
-def _closing(
-    trained: Trained[DurationModel], rows: Matrix, leads: Sequence[Values], settings: ScoringSettings
-) -> Iterator[Estimate]:
+def _closing(trained: Trained[DurationModel], asked: _Asked, settings: ScoringSettings) -> Iterator[Estimate]:
     """Of the wait: the probability is that of an outcome within the configuration's horizon."""
+    rows, leads, coverage = asked.rows(trained), asked.leads, asked.coverage(trained)
     model, features = trained.model, trained.grouping.features
     why = trained.contributions(model, rows)
     logits = trained.grouping.summed(why.values)
@@ -136,7 +158,7 @@ def _closing(
             trained,
             probability,
             by_logits(base, score, features, logits[place], values, settings.explained_features),
-            values,
+            coverage[place],
             threshold=threshold_of(trained.card.thresholds, "time_to_close"),
             horizon_days=settings.horizon_days,
             calibration_error=model.calibration_error,
@@ -149,34 +171,40 @@ def _waiting(model: DurationModel, rows: Matrix) -> list[Waiting | None]:
     return [Waiting(*each) if all(map(isfinite, each)) else None for each in rounds]
 
 
-def _healthy(trained: Trained[RiskModel], rows: Matrix, leads: Sequence[Values], most: int) -> Iterator[Estimate]:
-    """Of health: its three parts are its explanation."""
-    health: Health = trained.model.health(rows)
+def _healthy(
+    trained: Trained[RiskModel], asked: _Asked, found: Sequence[Mapping[PredictionType, Estimate]], most: int
+) -> Iterator[Estimate]:
+    """Of health: its three parts are its explanation; ``found`` are the risks that two of them rest on."""
+    health: Health = trained.model.health(asked.rows(trained))
+    coverage = asked.coverage(trained)
     churn, calls = trained.model.churn, trained.model.calls
     errors = [each for each in (churn.calibration_error, calls.calibration_error) if each is not None]
-    said = [each.predict_proba(rows).tolist() for each in (churn, calls)]
     for place, score in enumerate(health.score.tolist()):
         parts = [
-            Part("prediction:churn_risk_30d", said[0][place], float(health.from_churn[place])),
-            Part("prediction:ib_call_risk_14d", said[1][place], float(health.from_calls[place])),
+            Part("prediction:churn_risk_30d", _said(found[place], "CHURN"), float(health.from_churn[place])),
+            Part("prediction:ib_call_risk_14d", _said(found[place], "CALL_RISK"), float(health.from_calls[place])),
             Part("ratings", None, float(health.from_ratings[place])),
         ]
         yield _estimate(
             trained,
             score / 100,
             explained(0.0, 100 * _unit(score / 100), parts, most),
-            leads[place],
+            coverage[place],
             threshold=threshold_of(trained.card.thresholds, "health"),
             horizon_days=CHURN.within_days,
             calibration_error=max(errors, default=None),
         )
 
 
+def _said(found: Mapping[PredictionType, Estimate], kind: PredictionType) -> float | None:
+    return found[kind].probability if kind in found else None
+
+
 def _estimate(
     trained: Trained[Any],
     probability: float,
     explanation: Explanation,
-    values: Values,
+    coverage: float,
     *,
     threshold: float,
     horizon_days: float,
@@ -191,7 +219,7 @@ def _estimate(
         threshold=threshold,
         horizon_days=horizon_days,
         calibration_error=calibration_error,
-        coverage=trained.coverage(values),
+        coverage=coverage,
         model_version=trained.version,
         fingerprint=trained.features.fingerprint,
     )

@@ -46,6 +46,13 @@ class Levels:
         places = np.searchsorted(self._edges, period)
         return np.asarray(self.preparation.apply(rows) @ own + levels[places] + self.estimator.intercept_[0])
 
+    def margins(self, rows: Matrix, periods: Vector) -> Matrix:
+        """Of every row in every period, shape (rows, periods)."""
+        weights = self.estimator.coef_[0]
+        own, levels = weights[: len(self.preparation.source)], weights[len(self.preparation.source) :]
+        levelled = levels[np.searchsorted(self._edges, periods)] + self.estimator.intercept_[0]
+        return np.asarray((self.preparation.apply(rows) @ own)[:, None] + levelled)
+
     def contributions(self, rows: Matrix, period: float) -> Contributions:
         own = self.estimator.coef_[0][: len(self.preparation.source)]
         values = self.preparation.gathered(self.preparation.apply(rows) * own, rows.shape[1])
@@ -61,6 +68,11 @@ class Trees:
 
     def margin(self, rows: Matrix, period: Vector) -> Vector:
         return tree_margin(self.estimator, np.hstack([rows, period[:, None]]))
+
+    def margins(self, rows: Matrix, periods: Vector) -> Matrix:
+        """Of every row in every period, shape (rows, periods)."""
+        asked = self.margin(np.repeat(rows, len(periods), axis=0), np.tile(periods, len(rows)))
+        return asked.reshape(len(rows), len(periods))
 
     def contributions(self, rows: Matrix, period: float) -> Contributions:
         found = self._paths.contributions(np.hstack([rows, np.full((len(rows), 1), period)]))
@@ -92,9 +104,9 @@ class Hazard:
 
     def curve(self, rows: Matrix) -> Matrix:
         """Probability that the outcome has come by each edge, shape (rows, edges)."""
-        periods = len(self.edges_days)
-        asked = self.logits(np.repeat(rows, periods, axis=0), np.tile(_middles(self.edges_days), len(rows)))
-        return 1.0 - np.cumprod(1.0 - expit(asked).reshape(len(rows), periods), axis=1)
+        slope, intercept = self._level
+        asked = slope * self._fitted.margins(rows, _middles(self.edges_days)) + intercept
+        return 1.0 - np.cumprod(1.0 - expit(asked), axis=1)
 
     def days(self, rows: Matrix) -> Days:
         return days_of(self.curve(rows), self.edges_days)

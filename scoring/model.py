@@ -6,7 +6,7 @@ changes a model, so that threads may share one.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -94,6 +94,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     reference : column → its distribution among training rows, to measure drift against.
     importance : features by permutation on test rows, the greatest first.
     libraries : name → version of what it was trained with.
+    asked : the request that it was trained on, in the words of whoever made it; training anew makes it again.
+    beats_champion : whether it was better, on its test rows, than the model that was in use; None without such a
+        comparison.
     """
 
     family: Family
@@ -116,6 +119,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     reference: dict[str, Reference]
     importance: tuple[Importance, ...]
     libraries: dict[str, str]
+    asked: dict[str, Any] = {}
+    beats_champion: bool | None = None
 
 
 class Contributions(NamedTuple):

@@ -37,12 +37,10 @@ class Network:
 
     def contributions(self, rows: Matrix, task: int) -> Contributions:
         prepared = self.preparation.apply(rows)
-        slope = np.zeros_like(prepared)
-        for point in _POINTS:
-            slope += self._slope(prepared * point, task)
-        parts = prepared * slope / len(_POINTS)
-        base = float(self._layers(np.zeros((1, prepared.shape[1])))[-1][0, task])
-        missing = self._layers(prepared)[-1][:, task] - base - parts.sum(axis=1)
+        product = prepared @ self._weights[0]
+        parts = prepared * self._mean_slope(product, task)
+        base = float(self._after(np.zeros((1, product.shape[1])))[-1][0, task])
+        missing = self._after(product)[-1][:, task] - base - parts.sum(axis=1)
         size = np.abs(parts)
         total = size.sum(axis=1, keepdims=True)
         even = np.full_like(parts, 1.0 / max(1, parts.shape[1]))
@@ -51,20 +49,31 @@ class Network:
 
     def _layers(self, prepared: Matrix) -> list[Matrix]:
         """Each layer's output; the last one's is not rectified."""
-        outputs = [prepared]
+        return self._after(prepared @ self._weights[0])
+
+    def _after(self, product: Matrix) -> list[Matrix]:
+        """Each layer's output, from what the first one's weights make of the rows."""
+        outputs: list[Matrix] = []
         last = len(self._weights) - 1
-        for place, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            value = outputs[-1] @ weight + bias
+        for place, bias in enumerate(self._biases):
+            value = (outputs[-1] @ self._weights[place] if place else product) + bias
             outputs.append(value if place == last else np.maximum(value, 0.0))
         return outputs
 
-    def _slope(self, prepared: Matrix, task: int) -> Matrix:
-        """The gradient of a task's logit at each prepared row."""
-        outputs = self._layers(prepared)
-        slope = np.broadcast_to(self._weights[-1][:, task], outputs[-2].shape)
-        for weight, output in zip(reversed(self._weights[:-1]), reversed(outputs[1:-1]), strict=True):
+    def _mean_slope(self, product: Matrix, task: int) -> Matrix:
+        """The gradient of a task's logit, mean over the points of each row's way.
+
+        The wide weights of the first layer are passed once forth and once back, not at every point: what they make of
+        a part of the way is that part of ``product``.
+        """
+        way = (_POINTS[:, None, None] * product).reshape(-1, product.shape[1])
+        hidden = self._after(way)[:-1]
+        slope = np.broadcast_to(self._weights[-1][:, task], hidden[-1].shape)
+        for weight, output in zip(reversed(self._weights[1:-1]), reversed(hidden[1:]), strict=True):
             slope = (slope * (output > 0)) @ weight.T
-        return slope
+        slope = slope * (hidden[0] > 0)
+        mean: Matrix = slope.reshape(len(_POINTS), *product.shape).mean(axis=0)
+        return mean @ self._weights[0].T
 
     def parts(self) -> dict[str, Any]:
         """As arrays, for a file."""

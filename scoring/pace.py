@@ -17,7 +17,7 @@ MOST_DAYS = 365.0
 SPREAD = 3.0
 
 
-class DaysToClose(msgspec.Struct, frozen=True):
+class DaysToClose(msgspec.Struct, frozen=True, gc=False):
     """Days from the prediction on. ``factors`` lengthen them, ``accelerators`` shorten them."""
 
     expected: float

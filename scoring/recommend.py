@@ -21,7 +21,7 @@ KINDS: tuple[Kind, ...] = ("immediate", "follow_up", "nurture", "monitor")
 MOST = 4
 
 
-class Recommendation(msgspec.Struct, frozen=True, rename="camel"):
+class Recommendation(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One thing to do. ``priority`` 1 comes first; ``due_at`` is RFC 3339."""
 
     kind: Kind

@@ -11,25 +11,26 @@ A version is written into a directory of another name, synced, and renamed, so t
 torn write leaves a name beginning with a dot, which nobody reads. Reading checks the SHA-256 of ``model.skops`` first,
 and refuses every type that is not on ``TRUSTED``: unlike a pickle, the file runs no code. Which version is in use stands
 in the log and not here (``promotion``), so a directory may be copied, and a version deleted that nobody uses.
+
+Cards are read without the libraries that models are made with: those take seconds to import, and are, by whoever saves
+or loads a model first.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from zipfile import BadZipFile
 
 import msgspec
-from skops import io as skops
 
 from kernel.errors import ModelCorrupt, ModelNotFound, ModelSchemaMismatch
-from scoring.conversion import ConversionModel
 from scoring.model import FAMILIES, Card, Family
-from scoring.multitask import MultitaskModel
-from scoring.time_to_close import TimeToCloseModel
+
+if TYPE_CHECKING:
+    from scoring.challenge import Model
 
 #: Types beyond numbers, lists and arrays that a file may name.
 TRUSTED: tuple[str, ...] = (
@@ -37,13 +38,6 @@ TRUSTED: tuple[str, ...] = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 )
 
-Model = ConversionModel | TimeToCloseModel | MultitaskModel
-
-_MADE_OF: dict[Family, Callable[[Card, dict[str, Any]], Model]] = {
-    "conversion": ConversionModel.of_parts,
-    "time_to_close": TimeToCloseModel.of_parts,
-    "multitask": MultitaskModel.of_parts,
-}
 _ID = re.compile(rf"({'|'.join(get_args(Family))})-([0-9]{{4,9}})", re.ASCII)
 _ENCODER = msgspec.json.Encoder()
 
@@ -65,8 +59,10 @@ class Version(msgspec.Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(Version)
 
 
-def save(directory: Path, model: Model, *, config: str = "default") -> Version:
+def save(directory: Path, model: "Model", *, config: str = "default") -> Version:
     """Write a model as the next version of its family. Durable when it returns; may block for tens of milliseconds."""
+    from skops import io as skops
+
     directory.mkdir(parents=True, exist_ok=True)
     body = skops.dumps(model.parts())
     family = model.card.family
@@ -105,7 +101,7 @@ def version(directory: Path, model_id: str) -> Version:
     return found
 
 
-def load(directory: Path, model_id: str, *, fingerprint: str | None = None) -> Model:
+def load(directory: Path, model_id: str, *, fingerprint: str | None = None) -> "Model":
     """A model, ready to answer. May block for tens of milliseconds.
 
     Parameters
@@ -125,7 +121,7 @@ def load(directory: Path, model_id: str, *, fingerprint: str | None = None) -> M
     if sha256(body).hexdigest() != found.sha256:
         raise ModelCorrupt(model_id, "its file is not the one that the card names: the hashes differ")
     try:
-        return _MADE_OF[found.family](found.card, _parts(model_id, body))
+        return _made_of(found.card, _parts(model_id, body))
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise ModelCorrupt(model_id, f"its file holds other parts than expected: {error}") from error
 
@@ -145,7 +141,19 @@ def delete(directory: Path, model_id: str) -> None:
     shutil.rmtree(hidden)
 
 
+def _made_of(card: Card, parts: dict[str, Any]) -> "Model":
+    from scoring.conversion import ConversionModel
+    from scoring.multitask import MultitaskModel
+    from scoring.time_to_close import TimeToCloseModel
+
+    if card.family == "conversion":
+        return ConversionModel.of_parts(card, parts)
+    return (TimeToCloseModel if card.family == "time_to_close" else MultitaskModel).of_parts(card, parts)
+
+
 def _parts(model_id: str, body: bytes) -> dict[str, Any]:
+    from skops import io as skops
+
     try:
         untrusted = set(skops.get_untrusted_types(data=body)) - set(TRUSTED)
         if untrusted:

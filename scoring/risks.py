@@ -14,7 +14,7 @@ Severity = Literal["high", "medium", "low"]
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 
 
-class RiskFactor(msgspec.Struct, frozen=True):
+class RiskFactor(msgspec.Struct, frozen=True, gc=False):
     """One risk of a lead, in words."""
 
     code: str

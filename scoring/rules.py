@@ -14,7 +14,7 @@ from scoring.claims import compared
 from scoring.points import CATEGORIES, SCORED_FEATURES, Category, Scored
 
 
-class Breakdown(msgspec.Struct, frozen=True):
+class Breakdown(msgspec.Struct, frozen=True, gc=False):
     """The score's points by category; they add up to the rules' score."""
 
     demographic: float

@@ -53,8 +53,9 @@ class Trained(Generic[_M]):
 
     def coverage(self, values: Mapping[str, Any]) -> float:
         """The share of the model's features that are known of a lead."""
-        features = self.grouping.features
-        return sum(values.get(name) is not None for name in features) / len(features) if features else 0.0
+        features: tuple[str, ...] = self.grouping.features
+        known = len(features) - [*map(values.get, features)].count(None)
+        return known / len(features) if features else 0.0
 
     def warm(self) -> None:
         """Load what the first explanation needs. With shap some seconds: not on the event loop."""

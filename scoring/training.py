@@ -5,7 +5,8 @@ and for every other one the reason why not. The run is a generator, so that whoe
 its own, can stop it between two steps; it writes nothing.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,7 @@ from eventstore.event import Event
 from kernel.errors import ScoringError, TooFewRows
 from kernel.steps import Steps
 from projections.catalogue import Catalogue
+from scoring.challenge import Champion, compared
 from scoring.conversion import ConversionModel, train_conversion
 from scoring.dataset import Dataset, DatasetBuilder, Sampling
 from scoring.features import FeatureSet, feature_set
@@ -38,6 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     outcome_types, horizon_days : what conversion is, and within how many days.
     families : what to train.
     at_types : rows at events of these types instead of at regular midnights.
+    asked : the same in the words of the caller, for the cards.
     """
 
     features: tuple[str, ...] | None = None
@@ -48,6 +51,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     at_types: tuple[str, ...] = ()
     knowledge: Knowledge = "auto"
     seed: int = 1
+    asked: dict[str, Any] = {}
 
     @property
     def outcome(self) -> Happens:
@@ -87,6 +91,7 @@ def train(
     now_us: int,
     leads: int | None = None,
     rules: Rules | None = None,
+    champions: Mapping[Family, Champion] | None = None,
     report: Report = lambda phase, done, total: None,
 ) -> Steps[TrainedModels]:
     """Make rows of all leads, then train what was asked for.
@@ -97,6 +102,7 @@ def train(
     until_us : the end of the log.
     leads : how many streams there are, if that is known: keeps the rows within ``MAX_ROWS``.
     now_us : for the cards.
+    champions : the models in use, to be compared with.
 
     Raises
     ------
@@ -107,7 +113,7 @@ def train(
     dataset, count = yield from make_dataset(
         catalogue, streams, request, until_us=until_us, leads=leads, rules=rules, report=report
     )
-    return (yield from train_on(dataset, request, now_us=now_us, leads=count, report=report))
+    return (yield from train_on(dataset, request, now_us=now_us, leads=count, champions=champions or {}, report=report))
 
 
 def make_dataset(
@@ -166,6 +172,7 @@ def train_on(
     *,
     now_us: int,
     leads: int,
+    champions: Mapping[Family, Champion] = {},
     report: Report = lambda phase, done, total: None,
 ) -> Steps[TrainedModels]:
     """Train on rows that are made. Raises ``TooFewRows`` when nothing at all could be trained."""
@@ -179,7 +186,9 @@ def train_on(
     found: dict[Family, ConversionModel | TimeToCloseModel | MultitaskModel] = {}
     for family in request.families:
         try:
-            found[family] = yield from _told(family, made[family], report)
+            model = yield from _told(family, made[family], report)
+            found[family] = compared(dataset, model, champions.get(family), asked=request.asked)
+            yield
         except ScoringError as error:
             refused[family] = str(error)
     if not found:

@@ -11,7 +11,7 @@ from gateway.scoring.models import ModelRecord
 from gateway.service import Service
 
 
-class ModelList(msgspec.Struct, frozen=True):
+class ScoringModelList(msgspec.Struct, frozen=True):
     items: list[ModelRecord]
     cursor: str | None
 
@@ -51,7 +51,7 @@ ROUTES = (
         "Scoring models with their cards, the newest of each family first",
         "One that cannot be used says why in `refused`; predictions of its kind are then made by the rules.",
         query=(LIMIT, CURSOR),
-        answers={200: Content(ModelList)},
+        answers={200: Content(ScoringModelList)},
         problems=(422,),
     ),
     Route(

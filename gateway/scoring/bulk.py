@@ -1,4 +1,4 @@
-"""Predictions of many leads as a job: the best first, a batch at a time, each batch durable before the next.
+"""Predictions of many leads as a job: the best first, a batch at a time, each written while the next is computed.
 
 What was predicted stands in the log, and a lead whose prediction is still good is passed over, so a job that was
 cancelled, or died with its process, is resumed by starting it again.
@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from eventstore.event import Stream
+from eventstore.event import NewEvent, Stream
 from gateway.jobs import Job
-from gateway.scoring.predicting import computed, current_entry, making
+from gateway.scoring.predicting import current_entry, making
 from gateway.scoring.scores import OrgScores
 from gateway.service import Service
+from scoring.events import PredictionMade
 from scoring.predicting import Lead
 
 BATCH = 100
+_READ, _ENCODED = 20, 20  # leads read, and predictions encoded, between two turns of the loop
 _PAGE = 1000
 
 
@@ -38,18 +40,39 @@ async def bulk_predict(
                 leads.append(lead)
             if len(leads) == limit:
                 break
-    predicted = current = 0
-    for start in range(0, len(leads), BATCH):
-        changed = await _changed(service, scores, configuration, leads[start : start + BATCH], is_forced=is_forced)
-        made = await computed(scorer, changed, because="bulk") if changed else []
-        if made:
-            await service.ingest.submit(making(scores, made, changed))
-        predicted += len(changed)
-        current = min(start + BATCH, len(leads)) - predicted
-        job.report(start + len(leads[start : start + BATCH]), len(leads))
-        await asyncio.sleep(0)
+    predicted = 0
+    job.report(0, len(leads))
+    writing: asyncio.Task[None] | None = None
+    try:
+        for start in range(0, len(leads), BATCH):
+            changed = await _changed(service, scores, configuration, leads[start : start + BATCH], is_forced=is_forced)
+            made = await service.predictor.compute(scorer, changed, because="bulk")
+            predicted += len(made)
+            if writing is not None:
+                await writing  # one batch is written while the next one is computed, not more
+            done = min(start + BATCH, len(leads))
+            writing = asyncio.create_task(_write(service, job, scores, made, changed, done=done), name="bulk write")
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None:  # of a job that is cancelled, what is on its way into the log still counts
+            await asyncio.gather(writing, return_exceptions=True)
+    current = len(leads) - predicted
     job.say(f"{predicted} predicted, {current} still as they were or no longer known")
     return {"predicted": predicted, "current": current, "configuration": configuration}
+
+
+async def _write(
+    service: Service, job: Job, scores: OrgScores, made: Sequence[PredictionMade], leads: Sequence[Lead], *, done: int
+) -> None:
+    """Make a batch durable; only then it counts as done."""
+    events: list[NewEvent] = []
+    for start in range(0, len(made), _ENCODED):
+        events += making(scores, made[start : start + _ENCODED], leads[start : start + _ENCODED])
+        await asyncio.sleep(0)
+    if events:
+        await service.ingest.submit(events)
+    job.report(done, job.progress.total)
 
 
 async def _changed(
@@ -57,16 +80,17 @@ async def _changed(
 ) -> list[Lead]:
     """Those of some leads whose prediction would follow from something else than the stored one."""
     scorer = scores.scorer(configuration)
-    entities = await service.read_many([Stream(scores.org.name, "lead", lead) for lead in leads])
-    now_us = service.clock.now_us()
     changed = []
-    for count, entity in enumerate(entities, start=1):
-        if entity is not None:
-            known = scores.lead(entity, now_us)
-            if is_forced or current_entry(entity, scorer, known) is None:
-                changed.append(known)
-        if count % 20 == 0:
-            await asyncio.sleep(0)
+    for start in range(0, len(leads), _READ):
+        streams = [Stream(scores.org.name, "lead", lead) for lead in leads[start : start + _READ]]
+        entities = await service.read_many(streams)
+        now_us = service.clock.now_us()
+        for entity in entities:
+            if entity is not None:
+                known = scores.lead(entity, now_us)
+                if is_forced or current_entry(entity, scorer, known) is None:
+                    changed.append(known)
+        await asyncio.sleep(0)
     return changed
 
 

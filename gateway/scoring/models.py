@@ -39,6 +39,22 @@ _log = structlog.get_logger(__name__)
 ModelState = Literal["champion", "challenger", "archived"]
 
 
+class ModelDrift(msgspec.Struct, frozen=True):
+    """How far leads have moved from those that a model was trained on.
+
+    Attributes
+    ----------
+    leads : so many were looked at, as they were when it was measured.
+    share : of the model's importance, on features whose population stability index is above 0.25.
+    columns : the ten that have moved farthest, with their index.
+    """
+
+    measured: str
+    leads: int
+    share: float
+    columns: dict[str, float]
+
+
 class ModelRecord(msgspec.Struct, frozen=True):
     """One version as it is answered.
 
@@ -47,6 +63,7 @@ class ModelRecord(msgspec.Struct, frozen=True):
     state : ``champion``: in use; ``challenger``: the newest one trained after it; ``archived``: any other.
     promoted : since when it is in use; null for any but a champion.
     refused : why it cannot be used; null for one that can.
+    drift : null until it was measured; of models in use, and the newest ones, once a day.
     card : null where it cannot be read.
     """
 
@@ -58,6 +75,7 @@ class ModelRecord(msgspec.Struct, frozen=True):
     refused: str | None
     sha256: str | None
     size_bytes: int | None
+    drift: ModelDrift | None
     card: Card | None
 
 
@@ -67,12 +85,14 @@ class OrgModels:
     Attributes
     ----------
     refused : model in use → why it is not used.
+    drift : model → how far leads have moved from its training, where that was measured.
     """
 
     def __init__(self, org: Org, directory: Path | None) -> None:
         self.org, self.directory = org, directory
         self.promotions = Promotions()
         self.refused: dict[str, str] = {}
+        self.drift: dict[str, ModelDrift] = {}
         self.writing = asyncio.Lock()
         self._promoted_us: dict[str, int] = {}
         self._version = 0  # of the org's stream
@@ -142,22 +162,29 @@ class OrgModels:
         """What is known of a version. Blocks. Raises ``ModelNotFound``, ``ModelCorrupt``."""
         return registry.version(self._directory(model_id), model_id)
 
+    def versions(self) -> list[Version]:
+        """All versions that can be read, the newest of each family last. Blocks: reads every card."""
+        return self._readable()[0]
+
     def records(self) -> list[ModelRecord]:
         """All versions, the newest of each family first. Blocks: reads every card."""
-        if self.directory is None:
-            return []
-        versions, corrupt = [], []
-        for model_id in registry.ids(self.directory):
+        versions, corrupt = self._readable()
+        broken = [ModelRecord(name, _family(name), None, "archived", None, why, *[None] * 4) for name, why in corrupt]
+        found = [self.record(each, versions) for each in versions] + broken
+        return sorted(found, key=lambda each: (each.family, -int(each.id.rpartition("-")[2])))
+
+    def _readable(self) -> tuple[list[Version], list[tuple[str, str]]]:
+        """Versions, the newest of each family last; and the ids of those that are damaged, with the reason."""
+        versions: list[Version] = []
+        corrupt: list[tuple[str, str]] = []
+        for model_id in registry.ids(self.directory) if self.directory is not None else ():
             try:
-                versions.append(registry.version(self.directory, model_id))
+                versions.append(registry.version(self._directory(model_id), model_id))
             except ModelNotFound:
                 continue  # deleted in between
             except ModelCorrupt as error:
-                corrupt.append(
-                    ModelRecord(model_id, _family(model_id), None, "archived", None, str(error), *[None] * 3)
-                )
-        found = [self.record(each, versions) for each in versions] + corrupt
-        return sorted(found, key=lambda each: (each.family, -int(each.id.rpartition("-")[2])))
+                corrupt.append((model_id, str(error)))
+        return sorted(versions, key=lambda each: (each.family, int(each.id.rpartition("-")[2]))), corrupt
 
     def record(self, found: Version, versions: list[Version]) -> ModelRecord:
         """One version among all of them. May block for milliseconds, once for each version."""
@@ -172,13 +199,15 @@ class OrgModels:
             config=found.config,
             state="champion" if is_champion else "challenger" if is_challenger else "archived",
             promoted=None if promoted_us is None else format_time(promoted_us),
-            refused=self.refused.get(found.id) or self._unfit(found),
+            refused=self.refused.get(found.id) or self.unfit(found),
             sha256=found.sha256,
             size_bytes=found.size_bytes,
+            drift=self.drift.get(found.id),
             card=found.card,
         )
 
-    def _unfit(self, found: Version) -> str | None:
+    def unfit(self, found: Version) -> str | None:
+        """Why a version is of other features than today's; None where it fits. May block for milliseconds, once."""
         if found.id not in self._fits:
             try:
                 registry.check(found, feature_set(self.org.catalogue, found.card.features).fingerprint)

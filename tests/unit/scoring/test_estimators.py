@@ -50,9 +50,7 @@ def test_a_tree_contribution_is_the_change_of_the_mean_along_the_way() -> None:
     fitted = fit_boosting(ROWS[:2000], LABEL[:2000], ROWS[2000:], LABEL[2000:], seed=1)
     why = fitted.contributions(ROWS[:2000])
     assert why.method == "paths"
-    np.testing.assert_allclose(
-        why.values.sum(axis=1).mean(), 0, atol=0.02
-    )  # the base is the mean over the training rows
+    assert abs(why.values.sum(axis=1).mean()) < 0.02  # the base is the mean over the training rows
 
 
 def test_preparation_takes_nulls_tails_and_constants() -> None:
@@ -139,7 +137,37 @@ def test_a_hazards_contributions_add_up_in_the_middle_period(kind: str, monkeypa
     middle = (EDGES[6] + EDGES[7]) / 2
     why = hazard.contributions(rows[:30])
     expected = hazard.logits(rows[:30], np.full(30, middle))
-    np.testing.assert_allclose(why.base + why.values.sum(axis=1), expected, atol=1e-9)
+    assert np.abs(why.base + why.values.sum(axis=1) - expected).max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["logistic", "boosting"])
+def test_a_curve_multiplies_the_chances_of_its_periods(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, wait, seen = waits(2000)
+    monkeypatch.setattr("scoring.hazard._loss", lambda hazard, later: float(hazard.kind != kind))
+    hazard, _ = finish(fit_hazard(rows, wait, seen, np.arange(2000) >= 1500, seed=1, edges_days=EDGES))
+    middles = (np.concatenate([[0.0], EDGES[:-1]]) + EDGES) / 2
+    left = np.ones(20)
+    for place, middle in enumerate(middles):
+        left = left * (1.0 - expit(hazard.logits(rows[:20], np.full(20, middle))))
+        assert np.abs(hazard.curve(rows[:20])[:, place] - (1.0 - left)).max() < 1e-12
+
+
+def test_the_networks_contributions_are_its_slopes_along_the_way() -> None:
+    draw = np.random.default_rng(4)
+    shapes = ((5, 7), (7, 6), (6, 2))
+    network = Network(
+        _as_they_are(5), [draw.normal(size=each) for each in shapes], [draw.normal(size=n) for _, n in shapes]
+    )
+    row = draw.normal(size=(1, 5))
+    points = (np.arange(24) + 0.5) / 24
+    step = 1e-6 * np.eye(5)
+    slopes = [
+        [(network.margins(row * p + d)[0, 1] - network.margins(row * p - d)[0, 1]) / 2e-6 for d in step] for p in points
+    ]
+    parts = row[0] * np.mean(slopes, axis=0)
+    missing = network.margins(row)[0, 1] - network.margins(0 * row)[0, 1] - parts.sum()
+    expected = parts + missing * np.abs(parts) / np.abs(parts).sum()
+    assert np.abs(network.contributions(row, 1).values[0] - expected).max() < 1e-5
 
 
 def test_a_person_period_is_there_only_if_it_could_come_and_was_seen_whole() -> None:
@@ -171,8 +199,9 @@ def test_health_is_freedom_from_risks_and_ratings() -> None:
     best = health_of(
         np.array([0.0, 1.0, 0.0, 0.5]), np.array([0.0, 1.0, 0.0, 0.5]), np.array([5.0, 1.0, np.nan, np.nan])
     )
-    np.testing.assert_allclose(best.score, [100, 0, 100, 50])
-    np.testing.assert_allclose(health_of(np.array([0.2]), np.array([0.1]), np.array([4.0])).score, [40 + 18 + 22.5])
+    assert best.score.tolist() == pytest.approx([100, 0, 100, 50])
+    rated = health_of(np.array([0.2]), np.array([0.1]), np.array([4.0]))
+    assert rated.score.tolist() == pytest.approx([40 + 18 + 22.5])
 
 
 def test_importance_shuffles_a_features_columns_together() -> None:

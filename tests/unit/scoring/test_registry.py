@@ -14,13 +14,18 @@ from kernel.errors import ModelCorrupt, ModelNotFound, ModelSchemaMismatch
 from kernel.ids import Position
 from kernel.steps import finish
 from scoring import registry
+from scoring.challenge import Model
 from scoring.conversion import ConversionModel
-from scoring.drift import drift, drifted, psi, reference_of
+from scoring.drift import ColumnDrift, drift, drifted, drifted_share, psi, reference_of
+from scoring.model import Importance
 from scoring.promotion import Promotions
 from scoring.synth import World
 from scoring.training import Request, TrainedModels, train
 from tests.unit.scoring.leads import CATALOGUE
 from tests.unit.scoring.worlds import streams_of
+
+# One worker runs this module, so that its models are trained once.
+pytestmark = pytest.mark.xdist_group("registry")
 
 ROWS = np.array([[1.0, 2.0, np.nan, 3.0], [0.0, 30.0, 4.0, 0.0]])
 FEATURES = (
@@ -44,7 +49,7 @@ def conversion(trained: TrainedModels) -> ConversionModel:
     return trained.conversion
 
 
-def answers(model: registry.Model) -> list[Any]:
+def answers(model: Model) -> list[Any]:
     if isinstance(model, ConversionModel):
         return [model.predict_proba(ROWS).tolist(), model.contributions(ROWS).values.tolist()]
     return [model.curve(ROWS).tolist()] if hasattr(model, "curve") else [model.health(ROWS).score.tolist()]
@@ -223,3 +228,17 @@ def test_columns_that_moved_are_named_first(conversion: ConversionModel) -> None
     assert drifted(found) == [FEATURES[1]]
     assert next(each for each in found if each.column == FEATURES[2]).ks is None
     assert drift(card, moved)[0].ks is None
+
+
+def test_drift_counts_by_what_a_model_lives_on(trained: TrainedModels) -> None:
+    assert trained.conversion is not None
+    importance = (Importance("a:x", 0.3, 0.0), Importance("a:kind", 0.1, 0.0), Importance("a:noise", -0.2, 0.0))
+    card = msgspec.structs.replace(trained.conversion.card, importance=importance)
+
+    def share(*moved: str) -> float:
+        return drifted_share(card, [ColumnDrift(name, 1.0) for name in moved] + [ColumnDrift("a:y", 0.2)])
+
+    assert share() == 0
+    assert share("a:x") == pytest.approx(0.75)
+    assert share("a:kind=b", "a:noise") == pytest.approx(0.25)
+    assert drifted_share(msgspec.structs.replace(card, importance=()), [ColumnDrift("a:x", 1.0)]) == 0

@@ -1,7 +1,8 @@
 """The models against the law that made the log: how much of what can be known have they learnt?
 
-The bars are the product's promise on 20,000 leads; a log of an eighth of that is held to wider ones, since its test
-slice alone moves an AUC by 0.02.
+The bars are the product's promise on 20,000 leads, with all features. A log of an eighth of that holds a tenth of the
+rows, and 175 columns are too many for them: the network's AUC is 0.08 to 0.12 from the law's there, against 0.02 on all.
+The small trial therefore learns from the features that show the law's state, and is held to bars that four seeds keep.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,35 @@ from scoring.training import Request, TrainedModels, train, train_on
 from tests.unit.scoring.leads import CATALOGUE
 from tests.unit.scoring.worlds import rows_of, streams_of, truth_of
 
+# One worker runs this module, so that its models are trained once.
+pytestmark = pytest.mark.xdist_group("training")
+
 NOW_US = 1_800_000_000_000_000
+#: What shows the state of the law's chains, and some that only look like it.
+SHOWING = (
+    "rfm:recency_days",
+    "recency:days_since_last_login",
+    "recency:days_since_last_ib_call",
+    "window:ib_call_count_7d",
+    "window:ib_call_count_14d",
+    "window:negative_sentiment_calls_7d",
+    "window:negative_sentiment_calls_14d",
+    "window:login_count_7d",
+    "lifetime:subscription_tier",
+    "segment:acquisition_channel",
+    "demographic:has_phone",
+    "demographic:title_seniority",
+    "demographic:email_domain_type",
+    "demographic:company_size_estimate",
+    "activity:meeting_count",
+    "activity:form_submit_count",
+    "activity:page_view_count",
+    "timing:days_since_created",
+    "timing:days_since_last_activity",
+    "timing:recency_score",
+    "outreach:sequence_engagement",
+    "outreach:is_in_active_sequence",
+)
 
 
 class Bars(NamedTuple):
@@ -47,9 +76,9 @@ class Trial(NamedTuple):
     phases: dict[str, int]
 
 
-def tried(leads: int, *, seed: int, step_days: int) -> Trial:
+def tried(leads: int, *, seed: int, step_days: int, features: tuple[str, ...] | None = None) -> Trial:
     world = World(leads, seed)
-    request = Request(step_days=step_days)
+    request = Request(step_days=step_days, features=features)
     dataset = rows_of(world, CATALOGUE, request, RuleScorer(CategoryWeights()))
     phases: dict[str, int] = {}
     trained = finish(
@@ -82,11 +111,11 @@ def check_against_the_law(trial: Trial, bars: Bars) -> None:
 
 @pytest.fixture(scope="module")
 def small() -> Trial:
-    return tried(2500, seed=11, step_days=30)
+    return tried(2500, seed=11, step_days=20, features=SHOWING)
 
 
 def test_a_small_log_teaches_most_of_its_law(small: Trial) -> None:
-    check_against_the_law(small, Bars(conversion_auc=0.05, calibration_error=0.05, days_bias_rate=0.15, risk_auc=0.07))
+    check_against_the_law(small, Bars(conversion_auc=0.03, calibration_error=0.03, days_bias_rate=0.1, risk_auc=0.08))
 
 
 @pytest.mark.deep
@@ -130,8 +159,7 @@ def test_the_likelier_conversion_model_is_kept_and_the_rules_stand_beside_it(sma
 def test_what_the_law_reads_is_important(small: Trial) -> None:
     calls = small.trained.multitask
     assert calls is not None
-    first = [each.feature for each in calls.card.importance[:15]]
-    assert "recency:days_since_last_ib_call" in first or "window:ib_call_count_7d" in first
+    assert "recency:days_since_last_ib_call" in [each.feature for each in calls.card.importance[:3]]
 
 
 def test_models_answer_as_their_protocols_say(small: Trial) -> None:
