@@ -16,6 +16,7 @@ from gateway.alerts.occasions import Occasions
 from gateway.alerts.readings import Reading
 from gateway.alerts.rules import OrgRules
 from gateway.orgs import Org
+from kernel.clock import Clock
 from kernel.ids import Position
 from scoring.alert_board import KEPT, AlertBoard
 from scoring.events import (
@@ -43,16 +44,18 @@ class OrgAlerts:
     hushed : by lead, the rules that hold because of old news; only of leads that have any.
     raised, resolved : counted since the start.
     must_scan : all leads have to be looked at.
-    changed : rules that were defined since the last look at all leads began, or since the start.
+    changed : rules that were defined since the first look at all leads began, and when.
     """
 
-    def __init__(self, org: Org, deliveries: OrgDeliveries, board: AlertBoard, marked_max: int) -> None:
-        self.org, self.board, self.deliveries = org, board, deliveries
+    def __init__(
+        self, org: Org, deliveries: OrgDeliveries, board: AlertBoard, *, marked_max: int, clock: Clock
+    ) -> None:
+        self.org, self.board, self.deliveries, self._clock = org, board, deliveries, clock
         self.rules = OrgRules(org)
         self.occasions = Occasions(marked_max)
         self.reading = Reading(org, frozenset())
         self.hushed: dict[Stream, set[str]] = {}
-        self.changed: set[str] = set()
+        self.changed: dict[str, int] = {}
         self.raised = self.resolved = 0
         self.must_scan = False
         self.is_market_moved = False
@@ -87,7 +90,8 @@ class OrgAlerts:
             hushed.difference_update(names)
             if not hushed:
                 del self.hushed[stream]
-        self.changed.update(names)
+        now_us = self._clock.now_us()
+        self.changed.update(dict.fromkeys(names, now_us))
         self._set_watched()
         self.must_scan = True
 

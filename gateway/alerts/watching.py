@@ -5,7 +5,7 @@ waits on the way of a request: a delivered event that no rule is about costs one
 
 Rules about predictions alone look only at leads that have predictions. A rule about features needs to know when each
 lead may change next: the wheel holds one deadline for each, about 160 bytes, filled by a look at all leads in the
-background after the start and whenever rules change, some 20 leads between two turns of the loop.
+background after the start and whenever rules change, some 10 leads between two turns of the loop.
 
 Old news raises nothing: what begins to hold by it is hushed until it has not held for once. What is hushed stands in no
 log; after a restart a rule that holds without an alert is hushed again if it held when the lead's newest old news was
@@ -40,7 +40,7 @@ from scoring.events import ALERT_RAISED
 if TYPE_CHECKING:
     from gateway.service import Service
 
-_SLICE = 20  # leads between two turns of the loop: two or three milliseconds
+_SLICE = 10  # leads between two turns of the loop: a millisecond, or ten where they sleep with many predictions
 _AT_ONCE = 200  # leads of one kind of occasion in a tick
 _PAGE = 1000
 _RETRY_US = SECOND_US
@@ -71,10 +71,13 @@ class Scan:
     ----------
     leads : them, a slice at a time.
     is_start : the first one; what holds may have been hushed before.
+    is_doubtful : that, or what happened could not be noted: of a lead it is not known whether old news made a rule true.
     """
 
-    def __init__(self, leads: AsyncGenerator[list[Stream], None], *, is_start: bool, is_old_news: bool) -> None:
-        self.leads, self.is_start, self.is_old_news = leads, is_start, is_old_news
+    def __init__(
+        self, leads: AsyncGenerator[list[Stream], None], *, is_start: bool, is_doubtful: bool, is_old_news: bool
+    ) -> None:
+        self.leads, self.is_start, self.is_doubtful, self.is_old_news = leads, is_start, is_doubtful, is_old_news
 
 
 class Alerts:
@@ -195,7 +198,7 @@ class Alerts:
             clock=self._clock,
             counts=self.posted,
         )
-        return OrgAlerts(org, deliveries, board, self._settings.marked_max)
+        return OrgAlerts(org, deliveries, board, marked_max=self._settings.marked_max, clock=self._clock)
 
     # Occasions.
 
@@ -212,7 +215,8 @@ class Alerts:
                     by_org.setdefault(info.stream.org, []).append(info.stream)
             for name, streams in by_org.items():
                 org = self._orgs[name]
-                await self._look_at(org, [org.occasions.claim(stream) for stream in streams])
+                is_doubtful = org.occasions.is_overrun
+                await self._look_at(org, [org.occasions.claim(stream) for stream in streams], is_doubtful=is_doubtful)
         except LeadwheelError:
             for timer in timers:
                 self._wheel.schedule(timer.entity, _LOOK, self._clock.now_us() + _RETRY_US)
@@ -221,8 +225,9 @@ class Alerts:
 
     async def _look_marked(self, org: OrgAlerts) -> bool:
         """Leads that got an event."""
+        is_doubtful = org.occasions.is_overrun
         marked = org.occasions.take(_AT_ONCE)
-        await self._look_at(org, marked)
+        await self._look_at(org, marked, is_doubtful=is_doubtful)
         return bool(marked)
 
     def _watch_market(self, org: OrgAlerts) -> None:
@@ -251,7 +256,7 @@ class Alerts:
                     await self._look_at(org, [Marked(stream) for stream in streams], is_old_news=True)
                 else:
                     await self._look_at(
-                        org, [org.occasions.claim(stream) for stream in streams], is_start=scan.is_start
+                        org, [org.occasions.claim(stream) for stream in streams], is_doubtful=scan.is_doubtful
                     )
             except LeadwheelError:
                 org.must_scan = True
@@ -269,13 +274,16 @@ class Alerts:
         if org.must_scan or occasions.is_overrun:
             before = self._scans.get(name)
             is_start = name not in self._scanned_us or (before is not None and before.is_start)
+            is_doubtful = is_start or occasions.is_overrun or (before is not None and before.is_doubtful)
             is_old_news = not org.must_scan and not occasions.is_overrun_by_news
             self._scanned_us[name] = self._clock.now_us()
             org.must_scan = False
             occasions.begin_anew()
             if before is not None:
                 await before.leads.aclose()
-            self._scans[name] = Scan(self._leads(org), is_start=is_start, is_old_news=is_old_news)
+            self._scans[name] = Scan(
+                self._leads(org), is_start=is_start, is_doubtful=is_doubtful, is_old_news=is_old_news
+            )
         return self._scans.get(name)
 
     async def _leads(self, org: OrgAlerts) -> AsyncGenerator[list[Stream], None]:
@@ -297,21 +305,23 @@ class Alerts:
     # Looking.
 
     async def _look_at(
-        self, org: OrgAlerts, marked: Sequence[Marked], *, is_start: bool = False, is_old_news: bool = False
+        self, org: OrgAlerts, marked: Sequence[Marked], *, is_doubtful: bool = False, is_old_news: bool = False
     ) -> None:
         """Look at leads, a slice at a time. What was not looked at stays marked. Raises ``LeadwheelError``."""
         done = 0
         try:
             while done < len(marked):
                 chunk = marked[done : done + _SLICE]
-                await self._look_slice(org, chunk, is_start=is_start, is_old_news=is_old_news)
+                await self._look_slice(org, chunk, is_doubtful=is_doubtful, is_old_news=is_old_news)
                 done += len(chunk)
                 await asyncio.sleep(0)
         except BaseException:
             org.occasions.put_back(each for each in marked[done:] if each.runs)
             raise
 
-    async def _look_slice(self, org: OrgAlerts, marked: Sequence[Marked], *, is_start: bool, is_old_news: bool) -> None:
+    async def _look_slice(
+        self, org: OrgAlerts, marked: Sequence[Marked], *, is_doubtful: bool, is_old_news: bool
+    ) -> None:
         market = await self._market_values(org)
         for stream, runs in marked:
             if len(runs) > 1 and org.reading.reads_leads:
@@ -323,7 +333,7 @@ class Alerts:
             if entity is not None and entity.has_outside_event:
                 is_old = runs[-1].is_old_news if runs else is_old_news
                 found = self._look(org, entity, now_us, market, is_old_news=is_old)
-                events += await self._not_hushed(org, entity, found) if is_start else found
+                events += await self._not_hushed(org, entity, found) if is_doubtful else found
         await self._record(events)
 
     def _look(
@@ -367,10 +377,11 @@ class Alerts:
         await finish_politely(releasing(log))
 
     async def _not_hushed(self, org: OrgAlerts, entity: FoldedEntity, found: Sequence[NewEvent]) -> list[NewEvent]:
-        """After the start: without what held already when old news of the lead was recorded, and was hushed then."""
+        """Without what held already when old news of the lead was recorded, which has hushed it, or should have."""
         old_us, book = entity.old_news_us, _book(entity)
-        doubtful = {event.payload.rule for event in found if event.type == ALERT_RAISED} - org.changed
-        doubtful = {name for name in doubtful if _since(book, name) < old_us}
+        began = {event.payload.rule for event in found if event.type == ALERT_RAISED}
+        # A rule that was defined after the old news is looked at anew, whatever made it true.
+        doubtful = {name for name in began if max(_since(book, name), org.changed.get(name, BEFORE)) <= old_us}
         if old_us <= BEFORE or not doubtful or not org.reading.reads_leads:
             return list(found)
         past = await self._service.read_at(entity.stream, old_us, old_us)

@@ -11,7 +11,7 @@ from eventstore.event import Stream
 from gateway.bodies import decode_body, read_body
 from gateway.jobs import Job, JobDocument
 from gateway.orgs import Org
-from gateway.parameters import choice, page_of, query_of
+from gateway.parameters import choice, flag, page_of, query_of
 from gateway.problems import Problem, invalid_parameter
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Query, Route
@@ -41,6 +41,7 @@ TIER = Query("tier", "Only leads of this tier", {"enum": list(TIERS), "default":
 MIN_SCORE = Query(
     "minScore", "Only leads of this priority or more", {"type": "number", "minimum": 0, "maximum": 100, "default": 0}
 )
+BY_MONTH = Query("byMonth", "Also month by month", {"type": "boolean", "default": False})
 N = Query("n", "How many", {"type": "integer", "minimum": 1, "maximum": _SHOWN_MAX, "default": 10})
 Score = Annotated[float, Meta(ge=0, le=100)]
 
@@ -159,7 +160,7 @@ async def ranked_leads(service: Service, request: web.Request, org: Org) -> web.
 
 
 async def top_leads(service: Service, request: web.Request, org: Org) -> web.Response:
-    query = query_of(request, ("n",))
+    query = query_of(request, ("n", "cursor"))
     return await _list(service, request, org, query, None, _limit(query, "n", 10))
 
 
@@ -170,10 +171,14 @@ async def leads_by_tier(service: Service, request: web.Request, org: Org) -> web
 
 
 async def accuracy(service: Service, request: web.Request, org: Org) -> web.Response:
-    query = query_of(request, ("type",))
+    query = query_of(request, ("type", "byMonth"))
     kind = cast("PredictionType", choice(query, "type", ("CONVERSION", *TYPES)))
+    is_by_month = flag(query, "byMonth")
     scores, configuration = await _configured(service, request, org)
-    return json_response(scores.accuracy.report(configuration, kind))
+    report = scores.accuracy.report(configuration, kind)
+    if is_by_month:
+        report = msgspec.structs.replace(report, by_month=scores.accuracy.by_month(configuration, kind))
+    return json_response(report)
 
 
 async def feature_importance(service: Service, request: web.Request, org: Org) -> web.Response:
@@ -346,7 +351,7 @@ ROUTES = (
         "read",
         "lead scoring",
         "The first leads by priority",
-        query=(N,),
+        query=(N, CURSOR),
         answers={200: Content(PredictionList)},
         problems=(404, 422),
     ),
@@ -368,7 +373,7 @@ ROUTES = (
         "read",
         "lead scoring",
         "How good predictions have been",
-        query=(TYPE,),
+        query=(TYPE, BY_MONTH),
         answers={200: Content(AccuracyReport)},
         problems=(404, 422),
     ),

@@ -120,8 +120,11 @@ async def test_scopes_of_the_routes_follow_the_rule() -> None:
             continue
         if route.method == "GET" or route.path.endswith(("/features", "/features/extract")):
             assert route.access == "read", route.path
+        elif route.path.endswith("/events"):
+            assert route.access == "ingest", route.path
         else:
-            assert route.access == ("ingest" if route.path.endswith("/events") else "admin"), route.path
+            is_of_deciding = route.path.endswith(("}/decide", "}/reward", "}/activate"))
+            assert route.access == ("decide" if is_of_deciding else "admin"), route.path
 
 
 async def test_open_without_a_key_are_only_those_that_say_nothing(door: Door) -> None:

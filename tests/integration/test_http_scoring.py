@@ -13,7 +13,7 @@ from kernel.clock import VirtualClock
 from kernel.settings import OrgSettings, Settings
 from kernel.settings_scoring import ScoringSettings, ThresholdSettings
 from kernel.times import DAY_US, parse_rfc3339
-from tests.integration.predicting import SCORING, hot, log, made, populated, predict, told
+from tests.integration.predicting import SCORING, bulk, ended, hot, log, made, populated, predict, told
 from tests.integration.service import NOW, Door, running
 
 SETTINGS = Settings(
@@ -281,6 +281,21 @@ async def test_pages_of_a_list_hold_each_lead_once(door: Door) -> None:
         assert (status, problem["code"]) == (422, "invalid_cursor")
 
 
+async def test_the_first_leads_go_on_where_their_cursor_says(door: Door) -> None:
+    await ended(door, await bulk(door))
+    whole = [each["leadId"] for each in await listed(door, "default/ml/ranked-leads")]
+    found: list[str] = []
+    cursor = ""
+    while len(found) < 10:
+        status, body = await door.get(f"{SCORING}/default/ml/top-leads?n=1{cursor}")
+        assert (status, len(body["items"])) == (200, 1)
+        found.append(body["items"][0]["leadId"])
+        if body["cursor"] is None:
+            break
+        cursor = f"&cursor={body['cursor']}"
+    assert found == whole
+
+
 async def test_lists_and_figures_of_nothing_are_empty(door: Door) -> None:
     for path in ("ranked-leads", "top-leads", "leads-by-tier"):
         assert await door.get(f"{SCORING}/default/ml/{path}") == (200, {"items": [], "cursor": None})
@@ -311,6 +326,19 @@ async def test_accuracy_counts_by_tier_and_source(door: Door) -> None:
     assert sum(each["total"] for each in report["byTier"].values()) == 4
     assert parse_rfc3339(report["since"]) <= NOW
     assert (await door.get(f"{SCORING}/default/ml/accuracy?type=CHURN"))[1]["total"] == 0
+
+
+async def test_accuracy_is_answered_month_by_month_if_asked_for(door: Door) -> None:
+    found = await predict(door, "hot-0")
+    await door.post(f"{SCORING}/predictions/{found['id']}/validate", {"wasAccurate": True})
+    door.clock.advance(30 * 86_400)
+    await predict(door, "hot-0")
+    _, report = await door.get(f"{SCORING}/default/ml/accuracy?byMonth=true")
+    assert {month: (each["total"], each["validated"]) for month, each in report["byMonth"].items()} == {
+        "2026-11": (1, 1),
+        "2026-12": (1, 0),
+    }
+    assert "byMonth" not in (await door.get(f"{SCORING}/default/ml/accuracy"))[1]
 
 
 async def test_lists_figures_and_verdicts_survive_a_restart(tmp_path: Path) -> None:
@@ -387,6 +415,7 @@ MAKING = "a" * 64
         ("GET", "default/ml/leads-by-tier?tier=TOP", None, (422, "invalid_parameter")),
         ("GET", "default/ml/leads-by-tier?tier=", None, (422, "invalid_parameter")),
         ("GET", "default/ml/accuracy?type=X", None, (422, "invalid_parameter")),
+        ("GET", "default/ml/accuracy?byMonth=1", None, (422, "invalid_parameter")),
         ("GET", "default/ml/jobs/nothing", None, (404, "job_not_found")),
         ("DELETE", "default/ml/jobs/nothing", None, (404, "job_not_found")),
         ("POST", "default/ml/bulk-predict", {"limit": 0}, (422, "invalid_body")),

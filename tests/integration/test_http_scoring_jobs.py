@@ -13,6 +13,7 @@ from gateway.jobs import Job
 from gateway.keyring import create_key
 from gateway.scoring import bulk as bulk_module
 from kernel.clock import VirtualClock
+from kernel.errors import StoreUnavailable
 from kernel.settings import OrgSettings, Settings
 from kernel.settings_scoring import ScoringSettings
 from kernel.times import DAY_US, parse_rfc3339
@@ -158,6 +159,21 @@ async def test_a_job_of_another_kind_is_no_bulk_job(door: Door) -> None:
     assert (await door.get(f"{SCORING}/default/ml/jobs/{job['id']}"))[1]["code"] == "job_not_found"
 
 
+async def test_a_bulk_job_that_cannot_be_written_says_so(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_module, "BATCH", 2)
+    await populated(door, 3, 3)
+
+    async def refusing(events: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(door.service.ingest, "submit", refusing)
+        document = await ended(door, await bulk(door))
+    assert (document["state"], document["progress"]["done"]) == ("failed", 0)
+    assert "the disk is full" in document["error"]
+    assert (await ended(door, await bulk(door)))["result"]["predicted"] == 6
+
+
 # Triggers.
 
 
@@ -215,6 +231,29 @@ async def test_triggers_are_a_setting_of_each_configuration() -> None:
         assert (payload_of(event).configuration, payload_of(event).because) == ("other", "page")
 
 
+async def test_what_is_due_at_once_is_predicted_together_each_for_its_own_reason(door: Door) -> None:
+    for number in range(3):
+        await door.events(*cold(f"{number}"), told(f"{number}", f"call-{number}", "inbound_call", duration_seconds=60))
+    door.clock.advance(10)
+    await settling(door)
+    assert [reasons(await made(door, f"{number}")) for number in range(3)] == [["call-0"], ["call-1"], ["call-2"]]
+
+
+async def test_one_failure_does_not_end_what_makes_predictions(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    await door.events(*cold("a"), told("a", "call", "inbound_call", duration_seconds=60))
+    before = door.service.triggered.failures
+    with monkeypatch.context() as patch:
+        patch.setattr(door.service.triggered, "tick", lambda: 1 / 0)
+        async with asyncio.timeout(10):
+            while door.service.triggered.failures == before:
+                door.clock.advance(1)
+                await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while not await made(door, "a"):
+            door.clock.advance(1)
+            await asyncio.sleep(0)
+
+
 async def test_a_trigger_that_changed_nothing_makes_no_further_prediction() -> None:
     async with running(scoring(debounce_s=5)) as door:
         await door.events(*cold("a"), told("a", "call", "inbound_call", duration_seconds=60))
@@ -253,6 +292,21 @@ async def test_age_is_looked_at_within_a_budget_per_minute() -> None:
             counts.append(sum([len(await made(door, f"hot-{number}")) - 1 for number in range(5)]))
             door.clock.advance(60)
         assert counts == [2, 4, 5, 5]
+
+
+async def test_a_budget_that_is_spent_keeps_no_other_configuration_waiting() -> None:
+    configurations = {"default": ScoringSettings(refresh_per_minute=1), "other": ScoringSettings(refresh_per_minute=60)}
+    async with running(Settings(org={"default": OrgSettings(scoring=configurations)})) as door:
+        await populated(door, 3, 0)
+        for configuration in ("default", "other"):
+            for number in range(3):
+                await predict(door, f"hot-{number}", configId=configuration)
+                door.clock.advance(0.001)
+        door.clock.advance(DAY_S)
+        await settling(door)
+        again = [payload_of(event) for number in range(3) for event in await made(door, f"hot-{number}")]
+        old = [each.configuration for each in again if each.because == "age"]
+        assert (old.count("default"), old.count("other")) == (1, 3)
 
 
 async def test_age_goes_on_after_a_restart(tmp_path: Path) -> None:
