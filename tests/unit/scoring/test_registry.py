@@ -132,7 +132,11 @@ class Unwanted:
         self.value = 1
 
 
-@pytest.mark.parametrize("body", [skops.dumps({"kind": Unwanted()}), skops.dumps([1]), b"no zip", skops.dumps({})])
+@pytest.mark.parametrize(
+    "body",
+    [skops.dumps({"kind": Unwanted()}), skops.dumps([1]), b"no zip", skops.dumps({})],
+    ids=["foreign type", "list", "no zip", "no model"],  # the bytes have times in them
+)
 def test_types_that_are_not_trusted_and_other_contents_are_refused(
     tmp_path: Path, conversion: ConversionModel, body: bytes
 ) -> None:
