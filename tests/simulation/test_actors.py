@@ -209,6 +209,7 @@ class Life:
 
     async def check(self) -> None:
         host, store = self.world.host, self.store
+        await self.world.ingest.drain()  # a request that is refused may leave others of its append on their way
         await self.reliably(host.keep)  # looks up what is in doubt
         assert host.statistics().doubts == 0
         assert host.statistics().awake <= self.limits.max_awake
