@@ -25,10 +25,10 @@ def asked_for(requirements: list[str]) -> set[str]:
 
 
 def not_asked_for(sources: list[str], allowed: set[str]) -> set[str]:
-    """Imported names none of whose distributions is allowed."""
+    """Imported names none of whose distributions is allowed; one that is not installed has its own name."""
     distributions = packages_distributions()
     names = set().union(*map(imported, sources)) - OURS - sys.stdlib_module_names
-    return {name for name in names if not {normalized(each) for each in distributions.get(name, [])} & allowed}
+    return {name for name in names if not {normalized(each) for each in distributions.get(name, [name])} & allowed}
 
 
 def sources(*folders: str) -> list[str]:
