@@ -18,7 +18,7 @@ MAX_JOINS = 8  # with one block: an answer that is asked for so often while the 
 class Seam(msgspec.Struct, gc=False):
     """The lead's side of an answer that begins with all of its own features and ends with the market's.
 
-    ``block`` is the one that it was joined with last, ``joins`` how often.
+    ``block`` is the one that it was joined with last, ``joins`` how often, ``joined`` the pieces of that answer.
     """
 
     market: Market
@@ -33,6 +33,7 @@ class Seam(msgspec.Struct, gc=False):
     size_bytes: int  # of all these but the head and the change
     block: Block | None = None
     joins: int = 0
+    joined: tuple[bytes, tuple[bytes, ...]] = (b"", ())
 
     def current(self, now_us: int) -> Block | None:
         """The block to join with now, if it is at hand, and joining is all there is to do.
@@ -42,17 +43,22 @@ class Seam(msgspec.Struct, gc=False):
         change_us = self.own.next_change_us
         if change_us is not None and now_us >= change_us:
             return None
-        block = self.market.current(self.key, self.form, now_us)
-        return None if block is self.block and self.joins >= MAX_JOINS else block
+        last = self.block
+        if last is None or not last.is_current or not last.holds(now_us):
+            return self.market.current(self.key, self.form, now_us)
+        return last if self.joins < MAX_JOINS else None
 
     def join(self, block: Block) -> tuple[bytes, tuple[bytes, ...]]:
         """Head and body of the answer, the body in pieces."""
-        self.joins = self.joins + 1 if block is self.block else 1
-        self.block, own = block, self.own
+        if block is self.block:
+            self.joins += 1
+            return self.joined
+        self.block, self.joins, own = block, 1, self.own
         as_of = self.as_of if own.as_of_us >= block.as_of_us else block.as_of
         change = self.change if comes_first(own, block) else block.change
         head = self.head % (self.size_bytes + len(change) + len(block.tail), block.seal)
-        return head, (self.opening, as_of, change, self.values, own.body, block.tail)
+        self.joined = head, (self.opening, as_of, change, self.values, own.body, block.tail)
+        return self.joined
 
 
 def seam_of(market: Market, lead: str, ask: Ask, own: Part, block: Block, headers: CIMultiDict[str]) -> Seam | None:
