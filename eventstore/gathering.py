@@ -74,6 +74,13 @@ class Gathering:
         self._has_room.set()
         return batch
 
+    def refuse_waiting(self, error: EventStoreError) -> None:
+        """Give ``error`` to those that wait; later calls are taken as before."""
+        refuse(self._pending, error)
+        self._pending.clear()
+        self._pending_events = 0
+        self._has_room.set()
+
     def end(self, error: EventStoreError) -> None:
         """Take no more calls: they get ``error``. Those that wait already are still given out."""
         self._end = error
@@ -83,9 +90,7 @@ class Gathering:
     def abandon(self, error: EventStoreError) -> None:
         """End, and give ``error`` to those that wait, too: nobody will commit them."""
         self.end(error)
-        refuse(self._pending, error)
-        self._pending.clear()
-        self._pending_events = 0
+        self.refuse_waiting(error)
 
     def _check_open(self) -> None:
         if self._end is not None:

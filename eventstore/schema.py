@@ -17,7 +17,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from kernel.errors import EventStoreError, LogNewerSchema
+from kernel.errors import EventStoreError, LogIsCopy, LogNewerSchema
 
 #: Statements of each migration, in order. Only ever append to it.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -105,6 +105,13 @@ def _last_position(path: Path) -> int:
             return 0
         (position,) = connection.execute("SELECT COALESCE(MAX(position), 0) FROM events").fetchone()
     return int(position)
+
+
+def check_original(connection: sqlite3.Connection, *, path: str) -> None:
+    """A copy of another log is written by following it only. Raises ``LogIsCopy``."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'followed'").fetchone() is not None:
+        (topic,) = connection.execute("SELECT topic FROM followed_log").fetchone()
+        raise LogIsCopy(path, topic)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

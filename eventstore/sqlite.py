@@ -22,16 +22,17 @@ from eventstore.event import Event, NewEvent, Stream, StreamInfo
 from eventstore.gathering import Call, Gathering, Pending, answer, refuse
 from eventstore.highwater import HighWater
 from eventstore.hop import SqliteThread
-from eventstore.schema import configure, inspect_log, migrate
+from eventstore.primary import Primary
+from eventstore.schema import check_original, configure, inspect_log, migrate
 from eventstore.sqlite_errors import reason
 from eventstore.sqlite_rows import SqliteRows
-from eventstore.sqlite_writer import SqliteWriter, Written
+from eventstore.sqlite_writer import Note, SqliteWriter, Told, Written
 from eventstore.store import Outcome, StoreStatistics
 from eventstore.subscription import Bell, follow
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
-from kernel.errors import EventStoreError, StoreClosed, StoreFailed
+from kernel.errors import EventStoreError, RecordTooLarge, StoreClosed, StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal, exit_now
 from kernel.ids import Position
 
@@ -81,6 +82,8 @@ class SqliteEventStore:
         clock: Clock,
         options: SqliteOptions,
         on_fatal: OnFatal,
+        primary: Primary | None,
+        gathering: Gathering,
     ) -> None:
         self._lock = lock
         self._high_water = high_water
@@ -91,8 +94,9 @@ class SqliteEventStore:
         self._clock = clock
         self._options = options
         self._on_fatal = on_fatal
+        self._primary = primary
         self._bell = Bell()
-        self._gathering = Gathering(batch_events=options.batch_events, pending_events=options.pending_events)
+        self._gathering = gathering
         self._end: EventStoreError | None = None
         self._closing: asyncio.Task[None] | None = None
         self._commits = self._events = self._duplicates = self._refused = 0
@@ -112,13 +116,18 @@ class SqliteEventStore:
         upcasters: Upcasters | None = None,
         options: SqliteOptions = DEFAULT_OPTIONS,
         on_fatal: OnFatal = exit_now,
+        primary: Primary | None = None,
     ) -> "SqliteEventStore":
         """Open the log of a data directory, made if there is none.
 
+        Parameters
+        ----------
+        primary : the log that this one is a copy of (``eventstore.kafka``); it is closed with the store.
+
         Raises
         ------
-        DirectoryInUse, LogNewerSchema, LogBehindHighWater, HighWaterUnreadable
-            Nothing was changed.
+        DirectoryInUse, LogNewerSchema, LogBehindHighWater, HighWaterUnreadable, LogIsCopy
+            Nothing was changed. Whatever else the primary's start raises.
         """
         upcasters = upcasters or Upcasters()
         path = directory / "events.db"
@@ -128,12 +137,15 @@ class SqliteEventStore:
         try:
             high_water = HighWater(directory / "high-water")
             found = await asyncio.to_thread(inspect_log, path)
-            high_water.check(found, log_path=str(path))
+            if primary is None:
+                high_water.check(found, log_path=str(path))
             is_power = options.durability == "power"
             writing = await SqliteThread.open(path, name="eventstore-writer")
             threads.append(writing)
             level = "FULL" if is_power else "NORMAL"
             await writing.run(partial(configure, synchronous=level, cache_kib=options.cache_kib))
+            if primary is None:
+                await writing.run(partial(check_original, path=str(path)))
             await writing.run(migrate)
             await asyncio.to_thread(sync_directory, directory)
             writer = await writing.run(
@@ -152,7 +164,13 @@ class SqliteEventStore:
             await reading.run(partial(configure, synchronous=level, cache_kib=options.cache_kib // 4))
             await reading.run(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
             rows = await reading.run(partial(SqliteRows, upcasters=upcasters))
+            gathering = Gathering(batch_events=options.batch_events, pending_events=options.pending_events)
+            if primary is not None:
+                await primary.start(_Copy(writing, writer), gathering.refuse_waiting)
+                high_water.check(writer.last_position, log_path=str(path))
         except BaseException:
+            if primary is not None:
+                await primary.close()
             for thread in threads:
                 await thread.close()
             if high_water is not None:
@@ -169,12 +187,16 @@ class SqliteEventStore:
             clock=clock,
             options=options,
             on_fatal=on_fatal,
+            primary=primary,
+            gathering=gathering,
         )
 
     async def append(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> list[Outcome]:
         self._check_open()
         if not events:
             return []
+        if self._primary is not None:
+            self._primary.check()
         return await self._gathering.put(Call(events, is_atomic))
 
     async def read(self, stream: Stream, *, after_version: int = 0, limit: int | None = None) -> list[Event]:
@@ -236,8 +258,12 @@ class SqliteEventStore:
     async def _close(self) -> None:
         self._end = self._end or StoreClosed("the store is closed")
         self._gathering.end(self._end)
+        if self._primary is not None:
+            self._primary.hurry()
         self._keeper.cancel()
         await asyncio.gather(self._keeper, self._committer, return_exceptions=True)
+        if self._primary is not None:
+            await self._primary.close()
         self._bell.close()
         try:
             await self._writing.run(lambda _: self._writer.checkpoint(is_idle=True))
@@ -271,9 +297,16 @@ class SqliteEventStore:
         calls = [pending.call for pending in batch]
         now_us = self._clock.now_us()
         try:
-            written = await self._writing.run(lambda _: self._writer.write(calls, now_us))
+            if self._primary is None:
+                written = await self._writing.run(lambda _: self._writer.write(calls, now_us))
+            else:
+                written = await self._commit_led(self._primary, calls, now_us)
         except EventStoreError as error:
-            refuse(batch, error)
+            if isinstance(error, RecordTooLarge) and len(batch) > 1:
+                for pending in batch:  # one call's fault; the others go on without it
+                    await self._commit([pending])
+            else:
+                refuse(batch, error)
         except Exception as error:  # noqa: BLE001 - told to the caller at fault; the others go on without it
             if len(batch) == 1:
                 refuse(batch, error)
@@ -285,6 +318,32 @@ class SqliteEventStore:
             if written.events:
                 self._bell.ring()
             answer(batch, written.outcomes)
+
+    async def _commit_led(self, primary: Primary, calls: Sequence[Call], now_us: int) -> Written:
+        """Commit a batch that the primary takes first."""
+        writing, writer = self._writing, self._writer
+        events = await writing.run(lambda _: writer.prepare(calls, now_us))
+        if not events:
+            return await writing.run(lambda _: writer.finish())
+        try:
+            note = await primary.take(events)
+        except EventStoreError as error:
+            await writing.run(lambda _: writer.drop())
+            if not isinstance(error, StoreUnavailable | RecordTooLarge):
+                self._fail(error)
+            raise
+        try:
+            return await writing.run(lambda _: writer.finish(note))
+        except StoreUnavailable as error:  # the primary holds what the copy cannot: a restart follows it anew
+            failed = StoreFailed(f"the copy of the log cannot follow: {error}")
+            self._fail(failed)
+            raise failed from error
+
+    def _fail(self, error: EventStoreError) -> None:
+        if self._end is None:
+            self._end = error
+            self._on_fatal(error)
+        self._gathering.abandon(error)
 
     def _count(self, written: Written) -> None:
         self._commits += written.events > 0
@@ -324,3 +383,17 @@ class SqliteEventStore:
     def _check_open(self) -> None:
         if self._end is not None:
             raise self._end.with_traceback(None)
+
+
+class _Copy:
+    """The file, as its primary may touch it."""
+
+    def __init__(self, writing: SqliteThread, writer: SqliteWriter) -> None:
+        self._writing = writing
+        self._writer = writer
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._writing.run(function)
+
+    async def adopt(self, told: Sequence[Told], note: Note) -> int:
+        return await self._writing.run(lambda _: self._writer.adopt(told, note))

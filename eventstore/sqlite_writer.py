@@ -8,7 +8,7 @@ fails leaves no trace.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -20,11 +20,12 @@ from eventstore.sqlite_errors import reason, verdict
 from eventstore.sqlite_rows import SqliteRows
 from eventstore.staging import Head, Staging
 from eventstore.store import Outcome
-from eventstore.system import EVENT_RETRACTED
+from eventstore.system import EVENT_RETRACTED, is_system_id
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.errors import StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal
+from kernel.ids import Position
 
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT = f"INSERT INTO events VALUES {_ROW}"  # noqa: S608 - no input
@@ -32,6 +33,17 @@ _INSERT = f"INSERT INTO events VALUES {_ROW}"  # noqa: S608 - no input
 #: Rows of one statement: a quarter cheaper for each than one at a time, and the interpreter's lock changes hands once.
 _ROWS = 16
 _INSERT_ROWS = f"INSERT INTO events VALUES {', '.join([_ROW] * _ROWS)}"  # noqa: S608 - as above
+
+
+#: Writes more in the transaction of a batch.
+Note = Callable[[sqlite3.Connection], None]
+
+
+class Told(NamedTuple):
+    """An event that another log holds, and the version of its payload. Its number and position are to be given."""
+
+    event: Event
+    payload_version: int
 
 
 class Written(NamedTuple):
@@ -82,6 +94,8 @@ class SqliteWriter:
         self._touched: dict[Stream, Head] = {}
         self._created: list[tuple[int, int, int, str, Head]] = []
         self._unknown: list[Head] = []
+        self._streams_before = self._last_stream
+        self._prepared: tuple[Staging, list[list[Outcome]]]
 
     def write(self, calls: Sequence[Call], now_us: int) -> Written:
         """Commit the events of several appends together.
@@ -93,21 +107,104 @@ class SqliteWriter:
         StoreFailed
             After ``on_fatal`` returned.
         """
+        self.prepare(calls, now_us)
+        return self.finish()
+
+    def prepare(self, calls: Sequence[Call], now_us: int) -> Sequence[Event]:
+        """Judge a batch and insert what is new of it, seen by nobody until ``finish``; ``drop`` undoes it.
+
+        Raises as ``write``; then nothing was prepared.
+        """
         self._check_sound()
         recorded_us = max(now_us, self._last_recorded_us)
         try:
             if not any(_has_retraction(call.events) for call in calls):
                 try:
-                    return self._commit(calls, recorded_us, is_unseen=True)
+                    return self._prepare(calls, recorded_us, is_unseen=True)
                 except sqlite3.IntegrityError:
                     pass  # an id is taken: rolled back, to be judged one by one
-            return self._commit(calls, recorded_us, is_unseen=False)
+            return self._prepare(calls, recorded_us, is_unseen=False)
         except (sqlite3.Error, OSError) as error:
             raise self._translated(error) from error
+
+    def finish(self, note: Note | None = None) -> Written:
+        """Commit what was prepared, and what ``note`` writes with it. Raises as ``write``."""
+        self._check_sound()
+        staging, outcomes = self._prepared
+        try:
+            if staging.events:
+                if note is not None:
+                    note(self._connection)
+                self._connection.execute("COMMIT")
+            touched = self._touched
+        except (sqlite3.Error, OSError) as error:
+            self.drop()
+            raise self._translated(error) from error
+        self._forget_batch()
+        try:
+            if staging.events:
+                self._note(staging.events[-1], touched)
+        except OSError as error:
+            raise self._translated(error) from error
+        return Written(outcomes, len(staging.events), staging.duplicates, staging.refused)
+
+    def drop(self) -> None:
+        """Undo what was prepared. Idempotent."""
+        self._forget_batch()
+        self._last_stream = self._streams_before
+        self._orgs.clear()
+        self._type_numbers.clear()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def adopt(self, told: Sequence[Told], note: Note) -> int:
+        """Commit events that another log holds already, in its order, and what ``note`` writes with them.
+
+        What does not continue its stream, or has a taken id, was not written by a store's rules and is passed
+        over. The number of these is answered. The high-water mark stays as it is: it says what this log is to reach.
+
+        Raises
+        ------
+        StoreUnavailable, StoreFailed
+            As ``write``.
+        """
+        self._check_sound()
+        self._streams_before = self._last_stream
+        taken: dict[Stream, set[str]] = {}
+        kept: list[Told] = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for each in told:
+                event = each.event
+                ids = taken.setdefault(event.stream, set())
+                known = self._touched.get(event.stream) or self.heads.get(event.stream) or self._rows.info(event.stream)
+                if event.version != (1 if known is None else known.version + 1):
+                    continue
+                if event.id in ids or self.stored(event.stream, event.id) is not None:
+                    continue
+                head = self.head(event.stream)
+                head.version = event.version
+                head.is_known = head.is_known or not is_system_id(event.id)
+                event.number, event.position = head.number, Position(self.last_position + len(kept) + 1)
+                ids.add(event.id)
+                kept.append(each)
+            self._insert([each.event for each in kept], [each.payload_version for each in kept])
+            note(self._connection)
+            self._connection.execute("COMMIT")
+            touched = self._touched
+        except (sqlite3.Error, OSError) as error:
+            self.drop()
+            raise self._translated(error) from error
+        self._forget_batch()
+        if kept:
+            self._remember(kept[-1].event, touched)
+        return len(told) - len(kept)
 
     def checkpoint(self, *, is_idle: bool) -> None:
         """Move commits from the write-ahead log into the database; when idle, give the log's space back too."""
         self._check_sound()
+        if self._connection.in_transaction:  # of a batch that another log is to take first
+            return
         committed = self.last_position
         mode = "TRUNCATE" if is_idle else "PASSIVE"
         try:
@@ -149,10 +246,10 @@ class SqliteWriter:
         number = known.number if known is not None else self._rows.number_of(stream)
         return None if number is None else self._rows.find(stream, number, event_id)
 
-    def _commit(self, calls: Sequence[Call], recorded_us: int, *, is_unseen: bool) -> Written:
-        connection, streams_before = self._connection, self._last_stream
+    def _prepare(self, calls: Sequence[Call], recorded_us: int, *, is_unseen: bool) -> Sequence[Event]:
+        self._streams_before = self._last_stream
         staging = Staging(self, self._types, self.last_position, recorded_us)
-        connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
             if is_unseen:
                 outcomes = [staging.add_unseen(call.events) for call in calls]
@@ -160,23 +257,16 @@ class SqliteWriter:
                 outcomes = [staging.add(call.events, is_atomic=call.is_atomic) for call in calls]
             if staging.events:
                 self._insert(staging.events)
-                connection.execute("COMMIT")
             else:
-                connection.execute("ROLLBACK")
+                self._connection.execute("ROLLBACK")
         except BaseException:
-            self._last_stream = streams_before
-            self._orgs.clear()
-            self._type_numbers.clear()
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self.drop()
             raise
-        finally:
-            touched, self._touched, self._created, self._unknown = self._touched, {}, [], []
-        if staging.events:
-            self._note(staging.events[-1], touched)
-        return Written(outcomes, len(staging.events), staging.duplicates, staging.refused)
+        self._prepared = staging, outcomes
+        return staging.events
 
-    def _insert(self, events: Sequence[Event]) -> None:
+    def _insert(self, events: Sequence[Event], versions: Sequence[int] | None = None) -> None:
+        """Insert events; ``versions`` are those of their payloads, the newest ones when absent."""
         connection, numbers = self._connection, self._type_numbers
         if self._created:
             rows = [(number, org, kind, name, head.is_known) for number, org, kind, name, head in self._created]
@@ -186,21 +276,31 @@ class SqliteWriter:
                 connection.execute("UPDATE streams SET is_known = 1 WHERE number = ?", (head.number,))
         for name in {event.type for event in events}:
             if name not in numbers:
-                numbers[name] = self._type_number(name)
+                numbers[name] = self._type_number(name, self._upcasters.version_of(name))
+        types = [numbers[event.type] for event in events]
+        if versions is not None:
+            types = [self._type_number(event.type, each) for event, each in zip(events, versions, strict=True)]
         params = [
-            (e.position, e.number, e.version, e.id, numbers[e.type], e.at_us, e.recorded_us, e.source, e.data)
-            for e in events
+            (e.position, e.number, e.version, e.id, number, e.at_us, e.recorded_us, e.source, e.data)
+            for e, number in zip(events, types, strict=True)
         ]
         whole = len(params) - len(params) % _ROWS
         for start in range(0, whole, _ROWS):
             connection.execute(_INSERT_ROWS, tuple(chain.from_iterable(params[start : start + _ROWS])))
         connection.executemany(_INSERT, params[whole:])
 
+    def _forget_batch(self) -> None:
+        self._touched, self._created, self._unknown = {}, [], []
+
     def _note(self, newest: Event, touched: dict[Stream, Head]) -> None:
         """Remember a commit: the mark first, which the acknowledgement must not overtake."""
-        self.last_position, self._last_recorded_us = newest.position, newest.recorded_us
         synced = newest.position if self._is_synced else self._high_water.mark.synced
         self._high_water.write(newest.position, synced=synced)
+        self._remember(newest, touched)
+
+    def _remember(self, newest: Event, touched: dict[Stream, Head]) -> None:
+        self.last_position = newest.position
+        self._last_recorded_us = max(self._last_recorded_us, newest.recorded_us)
         heads = self.heads
         for stream, head in touched.items():
             heads.pop(stream, None)
@@ -216,8 +316,8 @@ class SqliteWriter:
             self._orgs[name] = number
         return number
 
-    def _type_number(self, name: str) -> int:
-        key = (name, self._upcasters.version_of(name))
+    def _type_number(self, name: str, version: int) -> int:
+        key = (name, version)
         self._connection.execute("INSERT OR IGNORE INTO types (name, version) VALUES (?, ?)", key)
         number: int
         (number,) = self._connection.execute("SELECT number FROM types WHERE name = ? AND version = ?", key).fetchone()

@@ -15,6 +15,12 @@
     │  ├ HighWaterUnreadable        the record of what was acknowledged is damaged
     │  ├ LogBehindHighWater         the log ends before what was once acknowledged
     │  ├ LogNewerSchema             written by a later version of this program
+    │  ├ LogIsCopy                  the directory follows a Kafka topic, and is opened without it
+    │  ├ LogIsNoCopy                the directory has a log of its own, and is opened as a topic's copy
+    │  ├ TopicUnfit                 the Kafka topic is missing, or kept in a way that would lose events
+    │  ├ BrokersRefused             the Kafka brokers refuse who connects
+    │  ├ RecordTooLarge             the topic does not take an event of that size
+    │  ├ OwnershipLost              another process writes the topic now
     │  └ DirectoryInUse             another process owns the data directory
     ├ SnapshotError                 both recover by a refold; counted, never fatal
     │  ├ SnapshotCorrupt
@@ -141,6 +147,54 @@ class LogNewerSchema(EventStoreError):
     def __init__(self, path: str, expected: int, actual: int) -> None:
         super().__init__(f"{path}: schema {actual} is newer than {expected}, the newest this version knows")
         self.path, self.expected, self.actual = path, expected, actual
+
+
+class LogIsCopy(EventStoreError):
+    """The directory is a copy of a Kafka topic: appending to it alone would part the two."""
+
+    def __init__(self, path: str, topic: str) -> None:
+        super().__init__(f"{path} is a copy of the Kafka topic {topic}: open it with store.kind = kafka and this topic")
+        self.path, self.topic = path, topic
+
+
+class LogIsNoCopy(EventStoreError):
+    """The directory cannot follow this topic: it has a log of its own, or follows another one."""
+
+    def __init__(self, topic: str, actual: str) -> None:
+        super().__init__(f"the directory cannot follow the topic {topic}: it holds {actual}; give an empty directory")
+        self.topic, self.actual = topic, actual
+
+
+class TopicUnfit(EventStoreError):
+    """A Kafka topic cannot be the log."""
+
+    def __init__(self, topic: str, expected: str, actual: str) -> None:
+        super().__init__(f"the Kafka topic {topic} cannot be the log: expected {expected}, got {actual}")
+        self.topic, self.expected, self.actual = topic, expected, actual
+
+
+class BrokersRefused(EventStoreError):
+    """The Kafka brokers refuse who connects, or what they want to do."""
+
+    def __init__(self, brokers: str, reason: str) -> None:
+        super().__init__(f"the Kafka brokers at {brokers} refuse: {reason}")
+        self.brokers, self.reason = brokers, reason
+
+
+class RecordTooLarge(EventStoreError):
+    """The topic does not take a record of that size; nothing of the append was stored."""
+
+    def __init__(self, stream: str, limit: int, actual: int) -> None:
+        super().__init__(f"an event of {stream} takes {actual} bytes, the topic takes at most {limit}")
+        self.stream, self.limit, self.actual = stream, limit, actual
+
+
+class OwnershipLost(EventStoreError):
+    """Another process has become the one that writes a partition: this one must not go on."""
+
+    def __init__(self, topic: str, partition: int, owner: str) -> None:
+        super().__init__(f"partition {partition} of the topic {topic} is written by {owner} now")
+        self.topic, self.partition, self.owner = topic, partition, owner
 
 
 class DirectoryInUse(EventStoreError):

@@ -1,0 +1,241 @@
+"""Talking to Kafka: how to connect, what a topic must be like, and what the client's errors mean, decided once."""
+
+import asyncio
+import logging
+import ssl
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from eventstore.kafka_records import FRAME_BYTES
+from kernel.errors import BrokersRefused, EventStoreError, StoreUnavailable, TopicUnfit
+
+# What the client tells while it tries again is told by what comes of it, in this program's words.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+#: What a connection may raise for the other side's sake.
+TROUBLE = (KafkaError, TimeoutError, OSError)
+
+_REFUSED = (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnsupportedSaslMechanismError,
+    ssl.SSLError,
+)
+
+#: A batch of records as it goes to the broker; a record that is larger goes alone.
+_BATCH_BYTES = 128 * 1024
+
+
+class KafkaOptions(msgspec.Struct, frozen=True):
+    """Which topic, and how it is reached.
+
+    Attributes
+    ----------
+    brokers : ``HOST:PORT`` of one or more, separated by commas; the others are learned from them.
+    topic : the log.
+    security_protocol, sasl_mechanism, sasl_username, sasl_password : as the brokers want them.
+    ca_file, cert_file, key_file : PEM files for TLS; the system's authorities without ``ca_file``.
+    attempt_s : how long brokers may take to hold a batch before its fate is looked up.
+    request_s : how long they may take for an answer.
+    retry_s : between two looks while they are away.
+    event_bytes : the largest event that the topic must take.
+    """
+
+    brokers: str
+    topic: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    attempt_s: float = 15.0
+    request_s: float = 5.0
+    retry_s: float = 0.5
+    event_bytes: int = 512 * 1024
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """What the brokers say of the topic."""
+
+    cluster: str
+    partitions: int
+    record_bytes: int
+
+
+class Connections:
+    """Makes the clients of one topic."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self.options = options
+        security: dict[str, Any] = {"security_protocol": options.security_protocol}
+        if options.security_protocol.endswith("SSL"):
+            security["ssl_context"] = _tls(options)
+        if options.security_protocol.startswith("SASL"):
+            security |= {
+                "sasl_mechanism": options.sasl_mechanism,
+                "sasl_plain_username": options.sasl_username,
+                "sasl_plain_password": options.sasl_password,
+            }
+        self._security = security
+        self._common = {
+            "bootstrap_servers": options.brokers.split(","),
+            "request_timeout_ms": round(options.request_s * 1000),
+            "retry_backoff_ms": 100,
+            **security,
+        }
+
+    def producer(self, partition: int) -> AIOKafkaProducer:
+        """The producer that writes a partition: its transactional id is the partition's own, so one fences another."""
+        return AIOKafkaProducer(
+            transactional_id=f"leadwheel-{self.options.topic}-{partition}",
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=2**31 - 1,  # the topic's own limit is looked at
+            **self._common,
+        )
+
+    def consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            **self._common,
+        )
+
+    def admin(self) -> AIOKafkaAdminClient:
+        return AIOKafkaAdminClient(**self._common)
+
+    def of(self, partition: int) -> TopicPartition:
+        return TopicPartition(self.options.topic, partition)
+
+    async def translated(self, error: BaseException) -> EventStoreError:
+        """The error for whoever waits; where the client does not say why it cannot connect, it is found out."""
+        if isinstance(error, EventStoreError):
+            return error
+        if not isinstance(error, _REFUSED):
+            error = await self._why() or error
+        if isinstance(error, _REFUSED):
+            return BrokersRefused(self.options.brokers, _words(error))
+        return StoreUnavailable(f"the Kafka brokers at {self.options.brokers} do not answer: {_words(error)}")
+
+    async def _why(self) -> BaseException | None:
+        host, _, port = self.options.brokers.split(",")[0].strip().rpartition(":")
+        request_ms = round(self.options.request_s * 1000)
+        try:
+            connection = await create_conn(host, int(port), request_timeout_ms=request_ms, **self._security)
+        except (*TROUBLE, ValueError) as error:
+            return error
+        connection.close()
+        return None
+
+
+async def describe(connections: Connections) -> Topic:
+    """Look the topic up, and whether it can be the log.
+
+    Raises
+    ------
+    TopicUnfit, BrokersRefused, StoreUnavailable
+    """
+    admin = connections.admin()
+    try:
+        async with asyncio.timeout(connections.options.attempt_s):
+            await admin.start()
+            return await _describe(connections, admin)
+    except TROUBLE as error:
+        raise await connections.translated(error) from error
+    finally:
+        await admin.close()
+
+
+async def create_topic(options: KafkaOptions, *, partitions: int, copies: int = 1) -> None:
+    """Make the topic as the log needs it. Raises as ``describe``, and ``TopicUnfit`` when it is there already."""
+    connections = Connections(options)
+    admin = connections.admin()
+    try:
+        async with asyncio.timeout(options.attempt_s):
+            await admin.start()
+            await _create(admin, options.topic, partitions, copies)
+    except TROUBLE as error:
+        raise await connections.translated(error) from error
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int, copies: int) -> None:
+    configs = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=copies, topic_configs=configs)
+    response = (await admin.create_topics([new])).to_object()
+    (said,) = response["topic_errors"]
+    if said["error_code"]:
+        reason = said.get("error_message") or f"error {said['error_code']}"
+        raise TopicUnfit(topic, f"a new topic of {partitions} partitions in {copies} copies", reason)
+
+
+async def _describe(connections: Connections, admin: AIOKafkaAdminClient) -> Topic:
+    topic, options = connections.options.topic, connections.options
+    cluster = await admin.describe_cluster()
+    (found,) = await admin.describe_topics([topic])
+    if found["error_code"] == 29:
+        raise BrokersRefused(options.brokers, f"no access to the topic {topic}")
+    if found["error_code"]:
+        raise TopicUnfit(topic, "a topic that exists", f"none of that name at {options.brokers}")
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    configs = {entry[0]: entry[1] for resource in answer.resources for entry in resource[4]}
+    copies = min(len(partition["replicas"]) for partition in found["partitions"])
+    return _check(topic, options, str(cluster["cluster_id"]), len(found["partitions"]), copies, configs)
+
+
+def _check(
+    topic: str, options: KafkaOptions, cluster: str, partitions: int, copies: int, configs: dict[str, str]
+) -> Topic:
+    if configs.get("cleanup.policy") != "delete":
+        actual = configs.get("cleanup.policy") or "none"
+        raise TopicUnfit(topic, "cleanup.policy=delete (compaction would drop events)", f"cleanup.policy={actual}")
+    for name in ("retention.ms", "retention.bytes"):
+        if (value := configs.get(name)) != "-1":
+            raise TopicUnfit(topic, f"{name}=-1 (the log is kept for good)", f"{name}={value}")
+    least = int(configs.get("min.insync.replicas") or 1)
+    if least > copies:
+        expected = f"at least {least} copies of each partition, as min.insync.replicas wants"
+        raise TopicUnfit(topic, expected, f"{copies}")
+    largest = int(configs.get("max.message.bytes") or 0)
+    if largest < options.event_bytes:
+        raise TopicUnfit(topic, f"max.message.bytes of at least {options.event_bytes}", str(largest))
+    return Topic(cluster, partitions, largest - FRAME_BYTES)
+
+
+def _tls(options: KafkaOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.ca_file)
+    if options.cert_file is not None:
+        context.load_cert_chain(options.cert_file, options.key_file)
+    return context
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

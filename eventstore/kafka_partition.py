@@ -1,0 +1,205 @@
+"""Writing one partition of the log's topic, as the only one that may.
+
+Each batch is a transaction of the partition's own transactional id: starting a producer ends what another one has
+begun there, and fences it. When a batch is neither confirmed nor refused in time, nobody knows what became of it:
+the producer is dropped, a new one settles what the old one began, and the partition's end says which it was.
+
+A process that fences another says so by a claim in the partition. Before it fences in turn, and after, a process
+looks for the claim of another one: then it has lost the partition and must not go on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from eventstore.kafka_client import TROUBLE, Connections
+from eventstore.kafka_reader import TopicReader
+from eventstore.kafka_records import Record, claim_of
+from eventstore.primary import OnAway
+from kernel.clock import Clock
+from kernel.errors import OwnershipLost, StoreFailed, StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+
+#: Records between two turns of the loop: about 2 ms.
+_STEP_RECORDS = 256
+#: For a producer that is given up, and for what is under way when the store closes.
+_GRACE_S = 1.0
+
+
+class PartitionWriter:
+    """Used by one task at a time. ``next_offset`` is where what others may write would begin.
+
+    Parameters
+    ----------
+    owner : who this process is, in claims.
+    on_away : told when the fate of a batch must be looked up.
+    """
+
+    def __init__(self, connections: Connections, partition: int, *, owner: str, clock: Clock, on_away: OnAway) -> None:
+        self._connections = connections
+        self._partition = partition
+        self._owner = owner
+        self._clock = clock
+        self._on_away = on_away
+        self._producer: AIOKafkaProducer | None = None
+        self._hurried = asyncio.Event()
+        self._limit: asyncio.Timeout | None = None
+        self.next_offset = 0
+        #: The brokers are away, and the fate of a batch is looked up.
+        self.is_settling = False
+
+    async def open(self) -> None:
+        """Become the one that writes, whoever was before. Raises what the client raises."""
+        self._producer = producer = self._connections.producer(self._partition)
+        await producer.start()
+
+    async def claim(self) -> None:
+        """Say so in the partition."""
+        await self._attempt([claim_of(self._owner, self._clock.now_us())])
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """Write a batch; the offset behind it, when the brokers hold it.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nothing of it is held, nor will be.
+        OwnershipLost, StoreFailed
+        """
+        try:
+            async with self._limited():
+                return await self._attempt(records)
+        except TROUBLE as error:
+            return await self._settle(records[0], len(records), error)
+
+    def hurry(self) -> None:
+        """Wait no longer for brokers that are away."""
+        self._hurried.set()
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + _GRACE_S)
+
+    async def close(self) -> None:
+        """Give up the producer. Idempotent."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _end(producer)
+
+    @asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        limit_s = _GRACE_S if self._hurried.is_set() else self._connections.options.attempt_s
+        try:
+            async with asyncio.timeout(limit_s) as self._limit:
+                yield
+        finally:
+            self._limit = None
+
+    async def _attempt(self, records: Sequence[Record]) -> int:
+        producer, topic = self._producer, self._connections.options.topic
+        if producer is None:
+            raise KafkaError("the producer was given up")
+        await producer.begin_transaction()
+        sent = []
+        builder = producer.create_batch()
+        for count, record in enumerate(records, 1):
+            parts = {"key": record.key, "value": record.value, "timestamp": record.timestamp_ms}
+            if builder.append(**parts, headers=record.headers) is None:
+                sent.append(await producer.send_batch(builder, topic, partition=self._partition))
+                builder = producer.create_batch()
+                builder.append(**parts, headers=record.headers)
+            if count % _STEP_RECORDS == 0:
+                await asyncio.sleep(0)
+        in_last = builder.record_count()
+        sent.append(await producer.send_batch(builder, topic, partition=self._partition))
+        for future in sent:
+            future.add_done_callback(_note_told)
+        told = await asyncio.gather(*sent)
+        await producer.commit_transaction()
+        if told[-1].offset < 0:
+            raise KafkaError("the broker knows the batch, but not where it stands")
+        self.next_offset = int(told[-1].offset) + in_last
+        return self.next_offset
+
+    async def _settle(self, first: Record, count: int, error: BaseException) -> int:
+        """Find out what became of a batch, however long it takes."""
+        self.is_settling = True
+        _log.warning("kafka_batch_unconfirmed", partition=self._partition, events=count, error=repr(error))
+        self._on_away(StoreUnavailable(f"the Kafka brokers at {self._connections.options.brokers} do not answer"))
+        reason = await self._connections.translated(error)
+        try:
+            while True:
+                await self.close()
+                try:
+                    async with self._limited():
+                        offset = await self._look(first, count)
+                        break
+                except TROUBLE as again:
+                    _log.warning("kafka_away", partition=self._partition, error=repr(again))
+                await self._wait()
+        finally:
+            self.is_settling = False
+        _log.info("kafka_batch_settled", partition=self._partition, is_held=offset is not None)
+        if offset is None:
+            raise StoreUnavailable(f"the batch was not taken: {reason}") from error
+        return offset
+
+    async def _look(self, first: Record, count: int) -> int | None:
+        """The offset behind the batch if it is held; None if it is not."""
+        await self._find(first)  # before anybody is fenced
+        await self.open()
+        found = await self._find(first)
+        if found is not None:
+            self.next_offset = found + count
+            return self.next_offset
+        return None
+
+    async def _find(self, first: Record) -> int | None:
+        """Where the batch begins, if it is held. Raises ``OwnershipLost``."""
+        partition = self._partition
+        place: int | None = None
+        async with TopicReader(self._connections, {partition: self.next_offset}) as reader:
+            async for read in reader.events():
+                if place is None and read.raw == (first.key, first.value):
+                    place = read.offset
+            others = [owner for owner in reader.claims[partition] if owner != self._owner]
+            if others:
+                raise OwnershipLost(self._connections.options.topic, partition, others[-1])
+        return place
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._connections.options.retry_s):
+                await self._hurried.wait()
+        except TimeoutError:
+            return
+        raise StoreFailed("the store closes while the fate of a batch is unknown; the next start finds it out")
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    """Give a producer up whose broker may be gone. Its own ``stop`` would flush, and wait for as long as that takes."""
+    producer._closed = True
+    sender = producer._sender.sender_task
+    if sender is not None:
+        sender.remove_done_callback(producer._sender._fail_all)
+        sender.cancel()
+    await producer.client.close()  # what the sender still asks is answered by that
+    if sender is not None:
+        await asyncio.wait([sender], timeout=_GRACE_S)
+        sender.cancel()
+        sender.add_done_callback(_note_told)
+    accumulator = producer._message_accumulator
+    batches = [*accumulator._pending_batches, *(each for queue in accumulator._batches.values() for each in queue)]
+    waiting = [producer._txn_manager.wait_for_transaction_end()]
+    for future in [*waiting, *(future for batch in batches for future in (batch.future, batch._drain_waiter))]:
+        if future is not None:
+            future.add_done_callback(_note_told)
+
+
+def _note_told(future: "asyncio.Future[object]") -> None:
+    """Whatever failed there is told by the batch that was written."""
+    if not future.cancelled():
+        future.exception()

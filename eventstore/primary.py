@@ -1,0 +1,60 @@
+"""The seam of a log whose file is a copy: another log, the primary, takes each batch before the file commits it.
+
+A batch is judged against the copy and inserted there without being committed; the primary takes it; then the copy
+commits, together with how far it has followed. So nobody reads what the primary does not hold, and after a crash
+between the two the copy follows the primary from where it stopped.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from eventstore.event import Event
+from eventstore.sqlite_writer import Note, Told
+from kernel.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+#: Told by a primary that cannot be reached any longer: what waits for a commit is refused.
+OnAway = Callable[[StoreUnavailable], None]
+
+
+class Copy(Protocol):
+    """What a primary may do with the file while it starts."""
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of a function of the writing connection, outside any transaction."""
+
+    async def adopt(self, told: Sequence[Told], note: Note) -> int:
+        """``SqliteWriter.adopt``."""
+
+
+class Primary(Protocol):
+    """The log that the file is a copy of. This process is the only one that writes it."""
+
+    async def start(self, copy: Copy, on_away: OnAway) -> None:
+        """Become the one that writes, and bring the copy up to date."""
+
+    def check(self) -> None:
+        """Raises ``StoreUnavailable`` while the primary cannot be reached."""
+
+    async def take(self, events: Sequence[Event]) -> Note:
+        """Hold a batch durably before it returns; what it returns is written with the copy's commit.
+
+        Waits until the fate of the batch is known, however long the primary is away.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nothing of the batch is held, nor will be.
+        RecordTooLarge
+            Likewise, and trying again is in vain.
+        OwnershipLost, StoreFailed
+            Another process writes the log now, or this one stops while the batch's fate is unknown.
+        """
+
+    def hurry(self) -> None:
+        """The store closes: a batch under way may end, but nobody waits any longer for a primary that is away."""
+
+    async def close(self) -> None:
+        """Give up the connections. Idempotent."""
