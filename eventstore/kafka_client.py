@@ -48,6 +48,12 @@ _REFUSED = (
 #: A batch of records as it goes to the broker; a record that is larger goes alone.
 _BATCH_BYTES = 128 * 1024
 
+_UNKNOWN_TOPIC = 3
+_NO_ACCESS = 29
+#: A topic that was made a moment ago is not known to every broker yet.
+_LOOKS = 6
+_LOOK_S = 0.25
+
 
 class KafkaOptions(msgspec.Struct, frozen=True):
     """Which topic, and how it is reached.
@@ -68,11 +74,11 @@ class KafkaOptions(msgspec.Struct, frozen=True):
     topic: str
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: str | None = None
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
     attempt_s: float = 15.0
     request_s: float = 5.0
     retry_s: float = 0.5
@@ -189,6 +195,8 @@ async def create_topic(options: KafkaOptions, *, partitions: int, copies: int = 
 
 async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int, copies: int) -> None:
     configs = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    if copies > 2:
+        configs["min.insync.replicas"] = "2"  # a machine may be lost with what only it has: another one has it, too
     new = NewTopic(topic, num_partitions=partitions, replication_factor=copies, topic_configs=configs)
     response = (await admin.create_topics([new])).to_object()
     (said,) = response["topic_errors"]
@@ -200,13 +208,19 @@ async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int, copie
 async def _describe(connections: Connections, admin: AIOKafkaAdminClient) -> Topic:
     topic, options = connections.options.topic, connections.options
     cluster = await admin.describe_cluster()
-    (found,) = await admin.describe_topics([topic])
-    if found["error_code"] == 29:
+    for _ in range(_LOOKS):
+        (found,) = await admin.describe_topics([topic])
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        ((error, _, _, _, entries),) = answer.resources
+        if _UNKNOWN_TOPIC not in (found["error_code"], error):
+            break
+        await asyncio.sleep(_LOOK_S)
+    if _NO_ACCESS in (found["error_code"], error):
         raise BrokersRefused(options.brokers, f"no access to the topic {topic}")
-    if found["error_code"]:
-        raise TopicUnfit(topic, "a topic that exists", f"none of that name at {options.brokers}")
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    configs = {entry[0]: entry[1] for resource in answer.resources for entry in resource[4]}
+    if found["error_code"] or error:
+        expected = "a topic that exists (leadwheel create-topic makes one)"
+        raise TopicUnfit(topic, expected, f"none of that name at {options.brokers}")
+    configs = {entry[0]: entry[1] for entry in entries}
     copies = min(len(partition["replicas"]) for partition in found["partitions"])
     return _check(topic, options, str(cluster["cluster_id"]), len(found["partitions"]), copies, configs)
 
@@ -231,8 +245,8 @@ def _check(
 
 
 def _tls(options: KafkaOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca_file)
-    if options.cert_file is not None:
+    context = ssl.create_default_context(cafile=options.ca_file or None)
+    if options.cert_file:
         context.load_cert_chain(options.cert_file, options.key_file)
     return context
 

@@ -18,6 +18,7 @@ from actors.limits import ActorLimits
 from actors.ticker import Ticker
 from actors.wheel import TimerWheel
 from bandit.ledger import LedgerKind
+from eventstore.kafka import open_kafka
 from eventstore.memory import MemoryEventStore
 from eventstore.snapshots import SnapshotStore
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
@@ -25,6 +26,7 @@ from eventstore.store import EventStore
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
 from gateway.endpoint import binder, missing
 from gateway.folds import FoldsByKind, policy_folds
+from gateway.kafka import kafka_options
 from gateway.keyring import Keyring
 from gateway.lists.lists import check_ranked
 from gateway.measures import watch
@@ -149,7 +151,7 @@ async def open_service(
     keyring = Keyring(paths.directory if paths else None, clock, trusted_orgs=trusted)
     orgs = Orgs(settings, clock=clock, ids=ids)
     check_ranked(settings, orgs)
-    store = await _open_store(settings, paths, orgs, clock, on_fatal)
+    store = await _open_store(settings, paths, orgs, clock, ids, on_fatal)
     try:
         caches = _caches(settings, paths, orgs, clock, on_fatal)
         snapshots = await caches.open()
@@ -199,14 +201,26 @@ async def open_service(
 
 
 async def _open_store(
-    settings: Settings, paths: Paths | None, orgs: Orgs, clock: Clock, on_fatal: OnFatal
+    settings: Settings, paths: Paths | None, orgs: Orgs, clock: Clock, ids: IdSource, on_fatal: OnFatal
 ) -> EventStore:
-    if paths is None or settings.store.kind == "memory":
-        return MemoryEventStore(types=orgs.types(), clock=clock)
-    options = msgspec.structs.asdict(settings.store)
-    del options["kind"]
-    return await SqliteEventStore.open(
-        paths.directory, types=orgs.types(), clock=clock, options=SqliteOptions(**options), on_fatal=on_fatal
+    kind, types = settings.store.kind, orgs.types()
+    if paths is None or kind == "memory":
+        return MemoryEventStore(types=types, clock=clock)
+    chosen = msgspec.structs.asdict(settings.store)
+    del chosen["kind"]
+    if kind == "sqlite":
+        options = SqliteOptions(**chosen)
+        return await SqliteEventStore.open(
+            paths.directory, types=types, clock=clock, options=options, on_fatal=on_fatal
+        )
+    return await open_kafka(
+        paths.directory,
+        kafka=kafka_options(settings),
+        owner=ids.uuid7(),
+        types=types,
+        clock=clock,
+        options=SqliteOptions(**{**chosen, "durability": "process"}),  # what a copy loses, the topic holds
+        on_fatal=on_fatal,
     )
 
 

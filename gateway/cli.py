@@ -16,7 +16,7 @@ import structlog
 from cyclopts import App, CycloptsError
 
 from gateway.client import Refused, Unreachable
-from gateway.commands import catalogue, demo, ingest, jobs, keys, models, policies, reading, serve, synth, train
+from gateway.commands import catalogue, demo, ingest, jobs, keys, models, policies, reading, serve, synth, topic, train
 from gateway.commands.common import DONE, PARTLY, UNREACHABLE, USAGE, notes
 from gateway.version import VERSION
 from kernel.errors import DefinitionError, EventStoreError, LeadwheelError, SettingsError
@@ -30,6 +30,7 @@ app = App(
     error_console=notes,
 )
 app.command(serve.serve)
+app.command(topic.create_topic)
 app.command(ingest.ingest)
 app.command(reading.features)
 app.command(catalogue.app)

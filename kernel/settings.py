@@ -13,6 +13,7 @@ from msgspec import Meta
 from kernel.errors import SettingsError
 from kernel.sections import AtLeastOne, Must, NotNegative, Seconds, Section, Weight
 from kernel.sections import Secret as Secret
+from kernel.settings_kafka import KafkaSettings, check_kafka
 from kernel.settings_scoring import DEFAULT_CONFIGURATION, ScoringSettings, check_scoring
 from kernel.settings_webhooks import ALWAYS_TOLD, WebhookSettings, check_webhook
 
@@ -63,8 +64,12 @@ class ServerSettings(Section, frozen=True):
 class StoreSettings(Section, frozen=True):
     """``[store]``: the log."""
 
-    kind: Literal["sqlite", "memory"] = "sqlite"  # memory forgets at stop: for trying things out
-    durability: Literal["power", "process"] = "power"  # process: the last commits may be lost with the machine
+    kind: Literal["sqlite", "kafka", "memory"] = (
+        "sqlite"  # kafka: see `[kafka]`; memory forgets at stop: for trying out
+    )
+    durability: Literal["power", "process"] = (
+        "power"  # process: the last commits may be lost with the machine (not with kafka)
+    )
     batch_events: AtLeastOne = 4000  # of one commit, so that it takes below 0.1 s; a larger request is one commit
     pending_events: AtLeastOne = 50_000  # may wait for a commit; further appends wait for room
     heads_max: AtLeastOne = 200_000  # streams whose number and version are in memory, about 300 bytes each
@@ -186,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     actors: ActorsSettings = ActorsSettings()
+    kafka: KafkaSettings = KafkaSettings()
     lists: ListsSettings = ListsSettings()
     stream: StreamSettings = StreamSettings()
     alerts: AlertsSettings = AlertsSettings()
@@ -203,6 +209,7 @@ _DEFAULT_ORG_SETTINGS = OrgSettings()
 SECTIONS: dict[str, type[Section]] = {
     "server": ServerSettings,
     "store": StoreSettings,
+    "kafka": KafkaSettings,
     "actors": ActorsSettings,
     "lists": ListsSettings,
     "stream": StreamSettings,
@@ -243,6 +250,7 @@ def check_relations(settings: Settings) -> None:
         "actors.mailbox_events",
         f"expected at most actors.intake_events ({actors.intake_events})",
     )
+    check_kafka(settings.kafka, is_used=store.kind == "kafka", must=must)
     for name, org in settings.org.items():
         _check_org(f"org.{name}", org, must)
 

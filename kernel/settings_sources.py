@@ -84,7 +84,7 @@ def public_settings(settings: Settings, org: str | None = None) -> dict[str, Any
     """The settings as plain values, secrets as asterisks; with ``org`` only that org's table."""
     names = sorted(settings.org) if org is None else [org]
     return {
-        **{name: msgspec.to_builtins(getattr(settings, name)) for name in SECTIONS},
+        **{name: msgspec.to_builtins(getattr(settings, name), enc_hook=str) for name in SECTIONS},
         "org": {name: msgspec.to_builtins(settings.of_org(name), enc_hook=str) for name in names},
     }
 
@@ -156,7 +156,7 @@ def _kinds(section: type[msgspec.Struct]) -> dict[str, Any]:
 def _from_text(text: str, kind: Any, key: str, source: str) -> object:
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     try:
-        if bare is str or Secret in get_args(bare):
+        if bare in (str, Secret) or Secret in get_args(bare):
             return text
         if get_origin(bare) is tuple:
             parts: Any = msgspec.json.decode(text) if text.lstrip().startswith("[") else _split(text)

@@ -12,6 +12,8 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     config: Path | None = None,
+    kafka: str | None = None,
+    topic: str | None = None,
 ) -> int:
     """Run the service until it is told to stop; it is ready when /readyz says 200.
 
@@ -25,7 +27,14 @@ def serve(
         Port to listen on.
     config
         Settings file; default: leadwheel.toml in the data directory, if it is there.
+    kafka
+        Keep the log on Kafka: HOST:PORT of one or more brokers, separated by commas.
+    topic
+        The Kafka topic that is the log; the data directory holds a copy of it.
     """
-    settings = settings_of(data_dir, config, {"server.host": host, "server.port": port})
+    flags = {"server.host": host, "server.port": port, "kafka.brokers": kafka, "kafka.topic": topic}
+    if kafka is not None:
+        flags["store.kind"] = "kafka"
+    settings = settings_of(data_dir, config, flags)
     data_dir.mkdir(parents=True, exist_ok=True)
     return server.run(settings, data_dir)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventstore.kafka import open_kafka
-from eventstore.kafka_client import KafkaOptions
+from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.sqlite import SqliteEventStore
 from eventstore.store import Stored
 from kernel.clock import SystemClock
@@ -18,7 +18,12 @@ from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.broker.topics import new_topic
 from tests.contract.store_events import TYPES, lead, purchase
 
-pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.xdist_group("broker"),
+    # A connection that the client is just making when it is given up is left to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 ATTEMPT_S = 1.5
 
@@ -30,6 +35,29 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(f"NO KAFKA HERE, not installed: {', '.join(missing)}")
     with running_cluster(tmp_path_factory.mktemp("kafka") / "faults") as cluster:
         yield cluster
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Cluster]:
+    if missing := missing_tools():
+        pytest.skip(f"NO KAFKA HERE, not installed: {', '.join(missing)}")
+    with running_cluster(tmp_path / "three", size=3) as cluster:
+        yield cluster
+
+
+async def all_in_step(topic: KafkaOptions) -> None:
+    """Wait until every broker has all of the topic again."""
+    admin = Connections(topic).admin()
+    await admin.start()
+    try:
+        async with asyncio.timeout(90):
+            while True:
+                (found,) = await admin.describe_topics([topic.topic])
+                if all(len(partition["isr"]) == 3 for partition in found["partitions"]):
+                    return
+                await SystemClock().sleep(0.3)
+    finally:
+        await admin.close()
 
 
 @asynccontextmanager
@@ -130,6 +158,21 @@ async def test_a_broker_that_stands_still_makes_others_try_later_and_its_batch_i
         finally:
             cluster.brokers[0].resume()
         await load.grows(200)
+        await load.end()
+        await check(load, store, tmp_path, topic)
+
+
+@pytest.mark.deep
+async def test_of_three_brokers_one_may_be_gone_at_a_time(three: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(three, attempt_s=5.0)
+    async with opened(tmp_path / "node", topic, "node") as store:
+        load = Load(store)
+        for broker in three.brokers:
+            await load.grows(300)
+            broker.kill()
+            await load.grows(300)  # two of three go on
+            broker.start()
+            await all_in_step(topic)
         await load.end()
         await check(load, store, tmp_path, topic)
 

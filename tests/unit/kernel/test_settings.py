@@ -91,7 +91,7 @@ def test_the_key_of_the_command_line_is_no_setting() -> None:
         ("[server]\nport = 'x'", "server.port", "expected an integer, got a string"),
         ("[server]\nport = 70000", "server.port", "<= 65535"),
         ("server = 3", "server", "expected a table"),
-        ("[store]\nkind = 'x'", "store.kind", "one of 'sqlite', 'memory', got 'x'"),
+        ("[store]\nkind = 'x'", "store.kind", "one of 'sqlite', 'kafka', 'memory', got 'x'"),
         ("[actors]\ntick_s = nan", "actors.tick_s", "> 0.0"),
         ("org = 1", "org", "tables"),
         ("[org]\nx = 1", "org.x", "expected a table"),
