@@ -137,18 +137,18 @@ class BanditSettings(Section, frozen=True):
 class EngagementWeights(Section, frozen=True):
     """What each action of the browsing pack is worth."""
 
-    view: Weight = 1
-    click: Weight = 2
-    inquiry: Weight = 3
-    message: Weight = 4
-    schedule: Weight = 5
+    view: Weight = 1.0
+    click: Weight = 2.0
+    inquiry: Weight = 3.0
+    message: Weight = 4.0
+    schedule: Weight = 5.0
 
 
 class BrowsingSettings(Section, frozen=True):
     """``[org.X.browsing]``."""
 
     min_interactions: AtLeastOne = 1  # below it every feature of the view is null
-    max_interaction_gap_hours: Annotated[float, Meta(gt=0, le=8760)] = 72  # a longer gap starts a new session
+    max_interaction_gap_hours: Annotated[float, Meta(gt=0, le=8760)] = 72.0  # a longer gap starts a new session
     engagement_weights: EngagementWeights = EngagementWeights()
     business_hours: tuple[Annotated[int, Meta(ge=0, le=24)], Annotated[int, Meta(ge=0, le=24)]] = (
         9,

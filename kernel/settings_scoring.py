@@ -14,18 +14,18 @@ Days = Annotated[int, Meta(ge=1, le=365)]
 class ThresholdSettings(Section, frozen=True):
     """``thresholds``: from which priority on a lead is in a tier; below ``cold`` it is in ``low``."""
 
-    hot: Points = 80  # tier top: whom to call today
-    warm: Points = 50  # tier high
-    cold: Points = 20  # tier medium
+    hot: Points = 80.0  # tier top: whom to call today
+    warm: Points = 50.0  # tier high
+    cold: Points = 20.0  # tier medium
 
 
 class CategoryWeights(Section, frozen=True):
     """``weights``: how many of the rules' 100 points each category can give."""
 
-    demographic: Points = 25  # who the lead is
-    behavioral: Points = 35  # what it did
-    temporal: Points = 20  # how recently and how regularly
-    engagement: Points = 20  # how it answers outreach
+    demographic: Points = 25.0  # who the lead is
+    behavioral: Points = 35.0  # what it did
+    temporal: Points = 20.0  # how recently and how regularly
+    engagement: Points = 20.0  # how it answers outreach
 
 
 class LanguageModelSettings(Section, frozen=True):

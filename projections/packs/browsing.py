@@ -47,10 +47,15 @@ interactions = events(Interaction)
 by_action = {action: interactions.where("action", eq=action) for action in ACTIONS}
 
 
+def _plain(weight: float) -> float:
+    """A whole number as such: sums of them are whole, too."""
+    return int(weight) if weight == int(weight) else weight
+
+
 @pack.configured("interaction", "How the lead browses")
 def interaction(view: View, settings: OrgSettings) -> None:
     browsing = settings.browsing
-    weights = [getattr(browsing.engagement_weights, action) for action in ACTIONS]
+    weights = [_plain(getattr(browsing.engagement_weights, action)) for action in ACTIONS]
     counts = [by_action[action].count() for action in ACTIONS]
     total = interactions.count()
     opens, closes = browsing.business_hours

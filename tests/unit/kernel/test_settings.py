@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kernel.errors import SettingsError
 from kernel.settings import OrgSettings, Secret, Settings
+from kernel.settings_scoring import ScoringSettings
 from kernel.settings_sources import load_settings, public_settings
 
 
@@ -203,3 +205,10 @@ def test_one_org_is_shown_nothing_of_another() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         load().server.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("of", [Settings(), OrgSettings(), ScoringSettings()], ids=lambda of: type(of).__name__)
+def test_a_default_is_what_a_file_makes_of_it(of: msgspec.Struct) -> None:
+    """72 and 72.0 are equal, but another text: a default that is written out would then be another fingerprint."""
+    written = msgspec.convert(msgspec.to_builtins(of), type(of))
+    assert repr(written) == repr(of)

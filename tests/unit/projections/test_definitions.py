@@ -5,9 +5,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from kernel.settings import BrowsingSettings, OrgSettings
+from kernel.settings import BrowsingSettings, EngagementWeights, OrgSettings
 from projections.catalogue import Catalogue
 from tests.integration.process import environment
 from tests.unit.projections.packs import Written, importable
@@ -130,3 +131,21 @@ def test_fingerprints_are_the_same_in_another_process() -> None:
         for seed in ("1", "2")
     }  # fmt: skip
     assert len(said) == 1
+
+
+def test_a_catalogue_is_the_same_whether_its_settings_are_written_out_or_not() -> None:
+    written = msgspec.convert(msgspec.to_builtins(OrgSettings()), OrgSettings)
+    ours, theirs = Catalogue("default", OrgSettings()), Catalogue("default", written)
+    assert ours.state_fingerprint == theirs.state_fingerprint
+    for mine, same in zip(ours.features, theirs.features, strict=True):
+        assert (mine.feature, mine.dtype, mine.fingerprint) == (same.feature, same.dtype, same.fingerprint)
+
+
+def test_whole_weights_make_whole_scores() -> None:
+    def dtype(weight: float) -> str:
+        weights = EngagementWeights(view=weight)
+        settings = OrgSettings(browsing=BrowsingSettings(engagement_weights=weights))
+        (found,) = Catalogue("default", settings).select(features=["interaction:engagement_score_total"]).features
+        return found.dtype
+
+    assert [dtype(weight) for weight in (2, 2.0, -3.0, 0.5)] == ["int", "int", "int", "float"]
