@@ -376,6 +376,14 @@ class TooFewRows(ScoringError):
         self.reason, self.rows = reason, rows
 
 
+class TrainingFailed(ScoringError):
+    """A training made no model; why, its process said."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class ModelNotFound(ScoringError):
     """No scoring model of that version."""
 

@@ -5,8 +5,7 @@ and for every other one the reason why not. The run is a generator, so that whoe
 its own, can stop it between two steps; it writes nothing.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -18,48 +17,14 @@ from scoring.challenge import Champion, compared
 from scoring.conversion import ConversionModel, train_conversion
 from scoring.dataset import Dataset, DatasetBuilder, Sampling
 from scoring.features import FeatureSet, feature_set
-from scoring.knowledge import Knowledge
 from scoring.model import Family, Rules
 from scoring.multitask import MultitaskModel, train_multitask
-from scoring.outcomes import CALLS, CHURN, CONVERSION_TYPES, Happens, Outcome, conversion
+from scoring.outcomes import CALLS, CHURN
+from scoring.request import Report, Request
 from scoring.time_to_close import TimeToCloseModel, train_time_to_close
 
 #: Rows that a run makes at most; more leads give fewer rows each.
 MAX_ROWS = 300_000
-
-#: (phase, done, total): ``rows`` counts leads, every other phase its steps, whose number is not known before.
-Report = Callable[[str, int, int | None], None]
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be trained.
-
-    Attributes
-    ----------
-    features : references, those of a service, say; None: all of a lead's own.
-    outcome_types, horizon_days : what conversion is, and within how many days.
-    families : what to train.
-    at_types : rows at events of these types instead of at regular midnights.
-    asked : the same in the words of the caller, for the cards.
-    """
-
-    features: tuple[str, ...] | None = None
-    outcome_types: tuple[str, ...] = CONVERSION_TYPES
-    horizon_days: float = 30.0
-    families: tuple[Family, ...] = ("conversion", "time_to_close", "multitask")
-    step_days: int = 15
-    at_types: tuple[str, ...] = ()
-    knowledge: Knowledge = "auto"
-    seed: int = 1
-    asked: dict[str, Any] = {}
-
-    @property
-    def outcome(self) -> Happens:
-        return conversion(self.outcome_types, self.horizon_days)
-
-    @property
-    def outcomes(self) -> tuple[Outcome, ...]:
-        return self.outcome, CHURN, CALLS
 
 
 class TrainedModels(msgspec.Struct, frozen=True):

@@ -1,17 +1,16 @@
 """Training the models of an org from its log, beside whatever else a service does.
 
-The log is read in pages on the loop; rows and models are made in a thread of their own, one step after the other, which
-ends with its step when nobody waits for it any more. What was trained is written as new versions, and used only once
-it is promoted.
+The log is read in pages on the loop and told to a process of its own (``trainer``), which makes rows and models and
+writes them as new versions; it is killed when nobody waits for it any more. A version is used only once it is promoted.
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -23,23 +22,23 @@ from gateway.jobs import Job, Progress
 from gateway.orgs import Org
 from gateway.problems import Problem, invalid_parameter
 from gateway.scoring.models import OrgModels
-from kernel.errors import TooFewRows
+from gateway.scoring.orders import LENGTH, End, Failed, FromTrainer, Made, Order, Part, Row, Told, framed
+from kernel.errors import TooFewRows, TrainingFailed
 from kernel.settings_scoring import DEFAULT_CONFIGURATION, ScoringSettings
-from kernel.steps import Steps
-from projections.catalogue import Catalogue
 from scoring.features import feature_set
 from scoring.model import Card, Family
-from scoring.registry import save
-from scoring.rules import RuleScorer
+from scoring.registry import version
+from scoring.request import Report, Request
 
 if TYPE_CHECKING:
     from gateway.service import Service
-    from scoring.challenge import Champion
-    from scoring.training import Report, Request, TrainedModels
 
 PAGE = 50  # leads read in one hop: more would hold up the loop that hands them on
+#: Events that are encoded in one go: about a millisecond.
+_PART_EVENTS = 1000
 
-T = TypeVar("T")
+_FROM_TRAINER: msgspec.msgpack.Decoder[FromTrainer] = msgspec.msgpack.Decoder(FromTrainer)
+
 Promote = Literal["never", "better", "always"]
 Reference = Annotated[str, Meta(min_length=1, max_length=256)]
 
@@ -96,28 +95,33 @@ async def train_org(service: "Service", job: Job, org: Org, wanted: TrainingRequ
     directory = models.directory
     if directory is None:
         raise Problem("model_refused", "the service keeps everything in memory, and models in a data directory only")
-    await asyncio.to_thread(import_module, "scoring.training")  # with scikit-learn, which takes seconds
     in_use = _in_use(models, wanted.config)
 
     def report(phase: str, done: int, total: int | None) -> None:
         job.progress = Progress(done, total, "leads" if phase == "rows" else f"steps of {phase}")
 
     report("rows", 0, None)
-    trained = await train_from(
-        service.store,
-        org.name,
-        org.catalogue,
-        _request(settings, wanted),
-        rules=RuleScorer(settings.weights),
+    streams, until_us = await survey(service.store, org.name)
+    if not streams:
+        raise TooFewRows("no lead has an event", 0)
+    order = Order(
+        org=org.name,
+        settings=msgspec.structs.replace(org.settings, scoring={}, webhooks={}),  # nothing of them is in a catalogue
+        request=_request(settings, wanted),
+        weights=settings.weights,
         champions=in_use,
+        path=sys.path,
+        directory=str(directory),
+        config=wanted.config,
+        until_us=until_us,
         now_us=service.clock.now_us(),
-        report=report,
+        leads=len(streams),
     )
-    made = trained.models().values()
-    saved = [await asyncio.to_thread(save, directory, model, config=wanted.config) for model in made]
-    for family, reason in trained.refused.items():
+    made = await trained(order, service.store, streams, report)
+    saved = [await asyncio.to_thread(version, directory, each) for each in made.models]
+    for family, reason in made.refused.items():
         job.say(f"{family}: not trained: {reason}")
-    job.say(f"{', '.join(each.id for each in saved)} from {trained.rows} rows of {trained.leads} leads")
+    job.say(f"{', '.join(made.models)} from {made.rows} rows of {made.leads} leads")
     better = [
         each.id
         for each in saved
@@ -128,17 +132,15 @@ async def train_org(service: "Service", job: Job, org: Org, wanted: TrainingRequ
         job.say(f"{model_id} is in use")
     return {
         "config": wanted.config,
-        "leads": trained.leads,
-        "rows": trained.rows,
-        "models": [each.id for each in saved],
+        "leads": made.leads,
+        "rows": made.rows,
+        "models": made.models,
         "promoted": better,
-        "refused": trained.refused,
+        "refused": made.refused,
     }
 
 
-def _request(settings: ScoringSettings, wanted: TrainingRequest) -> "Request":
-    from scoring.training import Request
-
+def _request(settings: ScoringSettings, wanted: TrainingRequest) -> Request:
     return Request(
         features=None if wanted.features is None else tuple(wanted.features),
         outcome_types=tuple(wanted.outcome or settings.conversion_events),
@@ -151,12 +153,10 @@ def _request(settings: ScoringSettings, wanted: TrainingRequest) -> "Request":
     )
 
 
-def _in_use(models: OrgModels, configuration: str) -> "dict[Family, Champion]":
-    """The models that predict under a configuration."""
-    from scoring.challenge import Champion
-
+def _in_use(models: OrgModels, configuration: str) -> dict[Family, str]:
+    """The versions that predict under a configuration."""
     found = models.models(configuration)._asdict().items()
-    return {cast("Family", family): Champion(each.version, each.model) for family, each in found if each is not None}
+    return {cast("Family", family): each.version for family, each in found if each is not None}
 
 
 def asked_of(wanted: TrainingRequest) -> dict[str, Any]:
@@ -165,44 +165,11 @@ def asked_of(wanted: TrainingRequest) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in ("config", "families", "promote")}
 
 
-def _is_better(card: Card, in_use: "Mapping[Family, Champion]") -> bool:
+def _is_better(card: Card, in_use: Collection[Family]) -> bool:
     """Than the model in use; one that could not be compared with it is not."""
     if card.family in in_use:
         return card.beats_champion is True
     return card.beats_rules is not False
-
-
-async def train_from(
-    store: EventStore,
-    org: str,
-    catalogue: Catalogue,
-    request: "Request",
-    *,
-    rules: RuleScorer,
-    champions: "Mapping[Family, Champion]",
-    now_us: int,
-    report: "Report",
-) -> "TrainedModels":
-    """Models from a log; ``report`` is called from another thread. Raises ``ScoringError``, ``UnknownFeature``."""
-    from scoring.training import train
-
-    streams, until_us = await survey(store, org)
-    if not streams:
-        raise TooFewRows("no lead has an event", 0)
-    return await in_thread(
-        lambda events: train(
-            catalogue,
-            events,
-            request,
-            until_us=until_us,
-            now_us=now_us,
-            leads=len(streams),
-            rules=rules,
-            champions=champions,
-            report=report,
-        ),
-        pages(store, streams),
-    )
 
 
 async def survey(store: EventStore, org: str) -> tuple[list[Stream], int]:
@@ -222,61 +189,80 @@ async def survey(store: EventStore, org: str) -> tuple[list[Stream], int]:
     return streams, until_us
 
 
-async def pages(store: EventStore, streams: Sequence[Stream]) -> AsyncIterator[list[list[Event]]]:
-    """The whole streams of some leads, some at a time."""
-    for start in range(0, len(streams), PAGE):
-        yield await store.read_many(streams[start : start + PAGE])
+async def trained(order: Order, store: EventStore, streams: Sequence[Stream], report: Report) -> Made:
+    """Have an order carried out by a process of its own, which ends with this call, whatever becomes of it.
 
-
-async def in_thread(steps: Callable[[Iterator[list[Event]]], Steps[T]], pages: AsyncIterator[list[list[Event]]]) -> T:
-    """Run steps in a thread that asks this loop for pages of streams; a cancellation stops it between two steps.
-
-    The thread is a daemon: a process that ends does not wait for the fit of a model.
+    Raises
+    ------
+    TrainingFailed
     """
-    loop, stopped = asyncio.get_running_loop(), threading.Event()
-    ended: asyncio.Future[T] = loop.create_future()
-
-    def streams() -> Iterator[list[Event]]:
-        while not stopped.is_set():
-            page = asyncio.run_coroutine_threadsafe(_next(pages), loop).result()
-            if page is None:
-                return
-            yield from page
-
-    def run() -> T:
-        running = steps(streams())
-        while not stopped.is_set():
-            try:
-                next(running)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-        raise CancelledError
-
-    def settle(error: BaseException | None, result: T | None) -> None:
-        if ended.done():
-            return  # nobody waits any more
-        if error is None:
-            ended.set_result(result)  # type: ignore[arg-type]  # None only where there is an error
-        else:
-            ended.set_exception(error)
-
-    def work() -> None:
-        error: BaseException | None = None
-        result: T | None = None
-        try:
-            result = run()
-        except BaseException as raised:  # noqa: BLE001 - raised again where it is awaited
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, error, result)
-
-    threading.Thread(target=work, name="training", daemon=True).start()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "gateway.scoring.trainer"),
+        stdin=PIPE,
+        stdout=PIPE,
+    )
+    writer, reader = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
+    telling = asyncio.create_task(_tell(writer, order, store, streams), name="training")
     try:
-        return await ended
+        made = await _made(reader, report)
+        if made is None:
+            raise TrainingFailed(f"its process ended with exit code {await process.wait()}")
+        return made
     finally:
-        stopped.set()  # what is under way ends with its step; nothing is written
+        telling.cancel()
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.wait([telling])
+        await process.wait()
 
 
-async def _next(pages: AsyncIterator[list[list[Event]]]) -> list[list[Event]] | None:
-    return await anext(pages, None)
+async def _tell(writer: asyncio.StreamWriter, order: Order, store: EventStore, streams: Sequence[Stream]) -> None:
+    """Tell the whole streams of all leads, no faster than they are taken."""
+    with suppress(ConnectionError):  # it ended: its exit code tells more
+        writer.write(framed(order))
+        for start in range(0, len(streams), PAGE):
+            for events in await store.read_many(streams[start : start + PAGE]):
+                for part in _parts(events):
+                    writer.write(framed(part))
+                    await writer.drain()
+        writer.write(framed(End()))
+        await writer.drain()
+
+
+def _parts(events: Sequence[Event]) -> Iterator[Part]:
+    """A lead's events; none for a lead without any."""
+    rest = iter(events)
+    told = 0
+    while rows := [_row(event) for event in islice(rest, _PART_EVENTS)]:
+        told += len(rows)
+        yield Part(events[0].stream.id, events[0].number, rows, told == len(events))
+
+
+def _row(event: Event) -> Row:
+    return Row(
+        event.version,
+        event.position,
+        event.id,
+        event.type,
+        event.at_us,
+        event.recorded_us,
+        event.data,
+        event.source,
+    )
+
+
+async def _made(reader: asyncio.StreamReader, report: Report) -> Made | None:
+    """What was made, when it is; None if the process ended without a word. Raises ``TrainingFailed``."""
+    while True:
+        try:
+            (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+            message = _FROM_TRAINER.decode(await reader.readexactly(length))
+        except asyncio.IncompleteReadError:
+            return None
+        if isinstance(message, Told):
+            report(message.phase, message.done, message.total)
+        elif isinstance(message, Failed):
+            raise TrainingFailed(message.reason)
+        else:
+            return message

@@ -11,8 +11,9 @@ from scoring.challenge import Champion, compared
 from scoring.conversion import ConversionModel
 from scoring.dataset import Dataset
 from scoring.model import FAMILIES
+from scoring.request import Request
 from scoring.synth import World
-from scoring.training import Request, TrainedModels, train_on
+from scoring.training import TrainedModels, train_on
 from tests.unit.scoring.leads import CATALOGUE
 from tests.unit.scoring.worlds import rows_of
 

@@ -18,9 +18,9 @@ from scoring.features import feature_set
 from scoring.knowledge import Knowledge, Past
 from scoring.leakage import columns_of_the_future, suspects
 from scoring.outcomes import CALLS, CHURN, Future, Happens, conversion
+from scoring.request import Request
 from scoring.rules import RuleScorer
 from scoring.synth import World
-from scoring.training import Request
 from tests.unit.scoring.leads import CATALOGUE
 from tests.unit.scoring.worlds import rows_of, stream_of
 

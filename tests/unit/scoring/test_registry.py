@@ -19,8 +19,9 @@ from scoring.conversion import ConversionModel
 from scoring.drift import ColumnDrift, drift, drifted, drifted_share, psi, reference_of
 from scoring.model import Importance
 from scoring.promotion import Promotions
+from scoring.request import Request
 from scoring.synth import World
-from scoring.training import Request, TrainedModels, train
+from scoring.training import TrainedModels, train
 from tests.unit.scoring.leads import CATALOGUE
 from tests.unit.scoring.worlds import streams_of
 

@@ -18,11 +18,12 @@ from scoring.dataset import Dataset
 from scoring.metrics import auc, calibration_error
 from scoring.model import FAMILIES, DurationModel, ProbabilityModel, RiskModel
 from scoring.multitask import MultitaskModel
+from scoring.request import Request
 from scoring.rules import RuleScorer
 from scoring.splitting import Slices, split
 from scoring.synth import Truth, World
 from scoring.time_to_close import TimeToCloseModel
-from scoring.training import Request, TrainedModels, train, train_on
+from scoring.training import TrainedModels, train, train_on
 from tests.unit.scoring.leads import CATALOGUE
 from tests.unit.scoring.worlds import rows_of, streams_of, truth_of
 

@@ -11,8 +11,9 @@ from kernel.steps import finish
 from projections.catalogue import Catalogue
 from scoring.dataset import Dataset
 from scoring.model import Rules
+from scoring.request import Request
 from scoring.synth import Truth, World
-from scoring.training import Request, make_dataset
+from scoring.training import make_dataset
 
 _ENCODE = msgspec.json.Encoder().encode
 
