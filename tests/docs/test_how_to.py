@@ -19,6 +19,11 @@ FILE = re.compile(r"^`([\w.-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTA
 #: Households of the demo that a page is about; all of them would take longer to load than the page to read.
 HOUSEHOLDS = {"decide": {"1", "8", "718", "2489"}}
 
+#: What changes nothing. It may be asked again: what an event causes is written up to a second after it was answered, and
+#: whoever reads a page types more slowly.
+QUESTION = re.compile(r"leadwheel \w+ (get|list)\b|curl (?!.*-[dX] )")
+ASKED_AGAIN = 20
+
 
 def write_files(text: str, *, here: Path, data: Path) -> None:
     """The files of a page: settings where the service looks for them, others where the commands are typed."""
@@ -49,10 +54,14 @@ def test_the_calls_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> N
         if page.stem in HOUSEHOLDS:
             load(address, HOUSEHOLDS[page.stem])
         for each in found:
-            done = subprocess.run(
-                ["bash", "-c", each.command.replace("localhost:8780", address.removeprefix("http://"))],
-                cwd=here, env=reader, capture_output=True, text=True, timeout=30, check=False,
-            )  # fmt: skip
-            if done.returncode or not fits(each.printed, done.stdout):
+            command = each.command.replace("localhost:8780", address.removeprefix("http://"))
+            for _ in range(ASKED_AGAIN if QUESTION.match(command) else 1):
+                done = subprocess.run(
+                    ["bash", "-c", command],
+                    cwd=here, env=reader, capture_output=True, text=True, timeout=30, check=False,
+                )  # fmt: skip
+                if done.returncode == 0 and fits(each.printed, done.stdout):
+                    break
+            else:
                 failed.append((each.command, each.printed, done.stdout or done.stderr))
     assert failed == []
