@@ -171,7 +171,7 @@ class KafkaLog:
             record = record_of(event, self._upcasters)
             if record.size_bytes > self._record_bytes:
                 raise RecordTooLarge("/".join(event.stream), self._record_bytes, record.size_bytes)
-            found.setdefault(partition_of(record.key, partitions), []).append(record)
+            found.setdefault(partition_of(event.stream, record.key, partitions), []).append(record)
             if count % _STEP_EVENTS == 0:
                 await asyncio.sleep(0)
         return found

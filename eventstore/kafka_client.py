@@ -23,7 +23,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from eventstore.kafka_records import FRAME_BYTES
+from eventstore.kafka_records import FRAME_BYTES, PARTITIONS_LEAST
 from kernel.errors import BrokersRefused, EventStoreError, StoreUnavailable, TopicUnfit
 
 # What the client tells while it tries again is told by what comes of it, in this program's words.
@@ -228,6 +228,8 @@ async def _describe(connections: Connections, admin: AIOKafkaAdminClient) -> Top
 def _check(
     topic: str, options: KafkaOptions, cluster: str, partitions: int, copies: int, configs: dict[str, str]
 ) -> Topic:
+    if partitions < PARTITIONS_LEAST:
+        raise TopicUnfit(topic, f"at least {PARTITIONS_LEAST} partitions: what leads share has one of its own", "1")
     if configs.get("cleanup.policy") != "delete":
         actual = configs.get("cleanup.policy") or "none"
         raise TopicUnfit(topic, "cleanup.policy=delete (compaction would drop events)", f"cleanup.policy={actual}")

@@ -1,8 +1,8 @@
 """The format of the log's topic.
 
-An event is one record. Its key is ``ORG/KIND/ID`` of its stream in UTF-8 (an org's name and a kind hold no slash);
-its partition is the CRC-32 of the key modulo the number of partitions, so that a stream stands in one partition, in
-order. Its value is a JSON object, ``Value`` below: the envelope, and the payload's JSON byte by byte as it was sent.
+An event is one record. Its key is ``ORG/KIND/ID`` of its stream in UTF-8 (an org's name and a kind hold no slash).
+Partition 0 has the streams that every lead's answers may need: subjects, orgs, policies. Any other stream stands in one
+of the others, whole and in order: one more than the CRC-32 of the key modulo their number. Its value is a JSON object, ``Value`` below: the envelope, and the payload's JSON byte by byte as it was sent.
 The record's time is the time of recording, in milliseconds. A header ``leadwheel`` says what the record is:
 ``event/1``, or ``claim/1``: with it a process tells, in every partition, that it is the one that writes from now on;
 key ``~claim``, value ``{"owner": ID}``. The number is the format's; a higher one is a later version's.
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from eventstore.event import KINDS, Event, Stream
+from eventstore.event import KINDS, Event, Kind, Stream
 from eventstore.sqlite_writer import Told
 from eventstore.upcasters import Upcasters
 from kernel.errors import LogNewerSchema
@@ -30,6 +30,12 @@ HEADER = "leadwheel"
 EVENT_HEADERS = [(HEADER, b"event/%d" % FORMAT)]
 CLAIM_HEADERS = [(HEADER, b"claim/%d" % FORMAT)]
 CLAIM_KEY = b"~claim"
+
+#: The partition of what all leads share, and the kinds of streams that are in it.
+SHARED = 0
+SHARED_KINDS: frozenset[Kind] = frozenset({"subject", "org", "policy"})
+#: The shared one, and one for leads.
+PARTITIONS_LEAST = 2
 
 #: What a record takes beside its key and value, at most: lengths, times, the header, the frame of its batch.
 FRAME_BYTES = 256
@@ -80,9 +86,11 @@ def key_of(stream: Stream) -> bytes:
     return f"{stream.org}/{stream.kind}/{stream.id}".encode()
 
 
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where a stream's records stand."""
-    return zlib.crc32(key) % partitions
+def partition_of(stream: Stream, key: bytes, partitions: int) -> int:
+    """Where a stream's records stand; ``key`` is its ``key_of``. There are at least ``PARTITIONS_LEAST``."""
+    if stream.kind in SHARED_KINDS:
+        return SHARED
+    return 1 + zlib.crc32(key) % (partitions - 1)
 
 
 def record_of(event: Event, upcasters: Upcasters) -> Record:

@@ -16,7 +16,7 @@ def create_topic(
     *,
     kafka: str | None = None,
     topic: str | None = None,
-    partitions: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 12,
+    partitions: Annotated[int, Parameter(validator=Number(gte=2, lte=1000))] = 12,
     copies: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 1,
     data_dir: Path = DEFAULT_DIRECTORY,
     config: Path | None = None,
@@ -30,7 +30,7 @@ def create_topic(
     topic
         Its name.
     partitions
-        Into how many it is divided; that cannot be changed later.
+        Into how many it is divided, the first for what all leads share; that cannot be changed later.
     copies
         How many brokers hold each; 3 where losing a machine must lose nothing.
     data_dir

@@ -82,7 +82,7 @@ async def test_a_copy_goes_on_from_where_it_stopped(kafka: Cluster, tmp_path: Pa
 
 
 async def test_foreign_records_are_passed_over(kafka: Cluster, tmp_path: Path) -> None:
-    topic = await new_topic(kafka, partitions=1)
+    topic = await new_topic(kafka, partitions=2)
     store = await opened(tmp_path / "one", topic)
     await store.append(some_events(10))
     before = await whole_log(store)
@@ -190,7 +190,14 @@ async def test_a_protocol_that_the_brokers_do_not_speak_is_told(kafka: Cluster, 
 
 async def test_more_copies_than_brokers_are_refused(kafka: Cluster) -> None:
     with pytest.raises(TopicUnfit, match="in 3 copies"):
-        await create_topic(KafkaOptions(brokers=kafka.bootstrap, topic="three"), partitions=1, copies=3)
+        await create_topic(KafkaOptions(brokers=kafka.bootstrap, topic="three"), partitions=2, copies=3)
+
+
+async def test_a_topic_of_one_partition_is_refused(kafka: Cluster, tmp_path: Path) -> None:
+    options = KafkaOptions(brokers=kafka.bootstrap, topic="one-partition")
+    await create_topic(options, partitions=1)
+    with pytest.raises(TopicUnfit, match="at least 2 partitions"):
+        await opened(tmp_path, options)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +217,14 @@ async def test_a_topic_that_would_lose_events_is_refused(
     options = KafkaOptions(brokers=kafka.bootstrap, topic=name)
     admin = Connections(options).admin()
     await admin.start()
-    await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1, topic_configs=configs)])
+    await admin.create_topics([NewTopic(name, num_partitions=2, replication_factor=1, topic_configs=configs)])
     await admin.close()
     with pytest.raises(TopicUnfit, match=said):
         await opened(tmp_path, options)
 
 
 async def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one(kafka: Cluster, tmp_path: Path) -> None:
-    topic = await new_topic(kafka, partitions=1)
+    topic = await new_topic(kafka, partitions=2)
     store = await opened(tmp_path, topic)
     await store.append(some_events(50))
     await store.close()
@@ -225,6 +232,6 @@ async def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one(kafka: Cl
     await admin.start()
     await admin.delete_topics([topic.topic])
     await admin.close()
-    await create_topic(topic, partitions=1)
+    await create_topic(topic, partitions=2)
     with pytest.raises(TopicUnfit, match="made anew"):
         await opened(tmp_path, topic)

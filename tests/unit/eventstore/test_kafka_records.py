@@ -1,13 +1,14 @@
 import msgspec
 import pytest
 
-from eventstore.event import Event, Stream
+from eventstore.event import Event, Kind, Stream
 from eventstore.kafka_records import (
     CLAIM_HEADERS,
     EVENT_HEADERS,
     HEADER,
     Claim,
     claim_of,
+    key_of,
     partition_of,
     read_record,
     record_of,
@@ -70,12 +71,23 @@ def test_a_record_of_a_later_version_is_never_passed_over() -> None:
         read_record("t", record.key, record.value, [(HEADER, b"event/2")])
 
 
-def test_streams_spread_over_the_partitions_and_stay_where_they_are() -> None:
+def place(stream: Stream, partitions: int = 12) -> int:
+    return partition_of(stream, key_of(stream), partitions)
+
+
+def test_leads_spread_over_all_partitions_but_the_first_and_stay_where_they_are() -> None:
     counts = [0] * 12
     for number in range(12_000):
-        counts[partition_of(b"acme/lead/%d" % number, 12)] += 1
-    assert min(counts) > 800
-    assert partition_of(b"acme/lead/ann", 12) == 9, "a stream that moved would be split in two"
+        counts[place(Stream("acme", "lead", str(number)))] += 1
+    assert counts[0] == 0
+    assert min(counts[1:]) > 800
+    assert place(Stream("acme", "lead", "ann")) == 1, "a stream that moved would be split in two"
+    assert place(Stream("acme", "decision", "d1"), 2) == 1
+
+
+@pytest.mark.parametrize("kind", ["subject", "org", "policy"])
+def test_what_leads_share_stands_in_the_first_partition(kind: Kind) -> None:
+    assert {place(Stream("acme", kind, str(number)), 7) for number in range(100)} == {0}
 
 
 def test_a_record_is_never_larger_than_it_says() -> None:
