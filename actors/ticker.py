@@ -8,12 +8,12 @@ nothing, and after a crash the index is simply read again from its beginning.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from actors.entity import Entity
 from actors.host import ActorHost
-from actors.ingest import Ingest
 from actors.seats import DUE
 from actors.wheel import Timer, TimerWheel
 from eventstore.event import NewEvent, Stream
@@ -24,6 +24,13 @@ from kernel.errors import LeadwheelError
 from kernel.times import SECOND_US
 
 _BEGINNING = (-(1 << 63), 0)
+
+
+class Recorder(Protocol):
+    """Where effects go: ``Ingest``, or what divides them among several logs."""
+
+    async def record(self, events: Sequence[NewEvent], /) -> object:
+        """Store and fold, durably before it returns; what stands there already is a duplicate. Raises ``LeadwheelError``."""
 
 
 class TickerStatistics(msgspec.Struct, frozen=True):
@@ -56,7 +63,7 @@ class Ticker:
         *,
         store: EventStore,
         host: ActorHost,
-        ingest: Ingest,
+        ingest: Recorder,
         wheel: TimerWheel,
         clock: Clock,
         tick_s: float = 1.0,
@@ -186,8 +193,9 @@ class Ticker:
             if entity is not None and (effects := self._effects_of(entity, now_us))
         }
         if due:
-            receipt = await self._ingest.record([event for effects in due.values() for event in effects])
-            self._effects += len(receipt.outcomes)
+            events = [event for effects in due.values() for event in effects]
+            await self._ingest.record(events)
+            self._effects += len(events)
             for stream, effects in due.items():
                 self._host.note_written(stream, effects)
 

@@ -86,4 +86,21 @@ def _may_act(policy: CompiledPolicy, arm: Arm, known: Known) -> bool:
     return condition is not None and condition.holds(known.values)
 
 
+def with_others(today: Mapping[str, int], per_day: Mapping[str, int], index: int, parts: int) -> dict[str, int]:
+    """Today's counts of one of several deciders that do not know of each other's, so that all keep to the budgets.
+
+    Each has its share of every budget, and is told as if the others had used theirs up.
+
+    Examples
+    --------
+    >>> [with_others({"a": 1}, {"a": 5}, index, 3)["a"] for index in range(3)]
+    [4, 4, 5]
+    """
+    counts = dict(today)
+    for arm, budget in per_day.items():
+        share = budget // parts + (index < budget % parts)
+        counts[arm] = counts.get(arm, 0) + budget - share
+    return counts
+
+
 _ENDLESS = float("inf")

@@ -5,8 +5,9 @@ host, recovery, timers; of stopping: timers, host (snapshots), cache, log.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -18,11 +19,13 @@ from actors.limits import ActorLimits
 from actors.ticker import Ticker
 from actors.wheel import TimerWheel
 from bandit.ledger import LedgerKind
+from eventstore.event import NewEvent
 from eventstore.kafka import open_kafka
 from eventstore.memory import MemoryEventStore
 from eventstore.snapshots import SnapshotStore
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
 from eventstore.store import EventStore
+from eventstore.types import EventTypes
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
 from gateway.endpoint import binder, missing
 from gateway.folds import FoldsByKind, policy_folds
@@ -60,6 +63,7 @@ from gateway.routes import (
 )
 from gateway.routing import Route, RouteTable
 from gateway.service import Service
+from gateway.sharing import WHOLE, DividedRecorder, Part
 from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.fatal import OnFatal, exit_now
@@ -71,6 +75,9 @@ from projections.entity import FoldedEntities
 STOP_TIMEOUT_S = 2.5  # for snapshots, when the service stops
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+
+#: Opens a log for events of these types.
+OpenLog = Callable[[EventTypes], Awaitable[EventStore]]
 
 #: Every route, the hot ones first. What is here is dispatched, documented and measured.
 ROUTES: Sequence[Route] = (
@@ -103,9 +110,15 @@ ROUTES: Sequence[Route] = (
 
 
 class Paths(msgspec.Struct, frozen=True):
-    """Where a service keeps its files."""
+    """Where a service keeps its files; ``root`` holds keys and models where these are not in its directory."""
 
     directory: Path
+    root: Path | None = None
+
+    @property
+    def kept(self) -> Path:
+        """Where keys and models are."""
+        return self.root or self.directory
 
 
 def build_app(service: Service) -> web.Application:
@@ -131,6 +144,10 @@ async def open_service(
     is_trusting: bool = False,
     is_ticking: bool = True,
     on_fatal: OnFatal = exit_now,
+    shared: Service | None = None,
+    part: Part = WHOLE,
+    log: OpenLog | None = None,
+    is_following: bool = False,
 ) -> Service:
     """Open or make the data directory, recover, and start what runs on its own.
 
@@ -140,6 +157,11 @@ async def open_service(
     seed : of the ids that the server gives; None for the system's chance.
     is_ticking : False leaves it to the caller to tick ``Service.ticker``.
     is_trusting : callers need no key and may name any org: for the process that owns the directory.
+    shared : the service of subjects, orgs and policies, where this one is to have leads only; it outlives this one.
+        Settings, clock, keys and orgs are its.
+    part : which of the leads this service has, where several share them.
+    log : opens the log, where it is none of those that the settings name.
+    is_following : another process writes the log; nothing is written here of its own accord until ``Service.lead``.
 
     Raises
     ------
@@ -147,11 +169,17 @@ async def open_service(
         Nothing was started.
     """
     ids = IdSource(clock, seed)
-    trusted = frozenset(settings.org) if is_trusting else None
-    keyring = Keyring(paths.directory if paths else None, clock, trusted_orgs=trusted)
-    orgs = Orgs(settings, clock=clock, ids=ids)
-    check_ranked(settings, orgs)
-    store = await _open_store(settings, paths, orgs, clock, ids, on_fatal)
+    if shared is None:
+        trusted = frozenset(settings.org) if is_trusting else None
+        keyring = Keyring(paths.kept if paths else None, clock, trusted_orgs=trusted)
+        orgs = Orgs(settings, clock=clock, ids=ids)
+        check_ranked(settings, orgs)
+    else:
+        keyring, orgs = shared.keyring, shared.orgs
+    if log is None:
+        store = await _open_store(settings, paths, orgs, clock, ids, on_fatal)
+    else:
+        store = await log(orgs.types())
     try:
         caches = _caches(settings, paths, orgs, clock, on_fatal)
         snapshots = await caches.open()
@@ -161,7 +189,7 @@ async def open_service(
     ledgers = LedgerKind(lambda org: orgs.catalogue_of(org).event_types)
     leads = FoldedEntities(orgs.catalogue_of, clock, lambda org: (ledgers, *orgs[org].companions))
     folds = FoldsByKind(leads, {"policy": policy_folds(settings.bandit)})
-    parts = _Parts(settings, clock, store, snapshots, folds)
+    parts = _Parts(settings, clock, store, snapshots, folds, shared)
     staleness = Staleness(paths.directory if paths else None, orgs)
     service = Service(
         settings=settings,
@@ -177,26 +205,29 @@ async def open_service(
         ledgers=ledgers,
         caches=caches,
         staleness=staleness,
-        directory=paths.directory if paths else None,
+        directory=paths.kept if paths else None,
         closers=[parts.close, store.close],
+        begin_ticking=parts.begin_ticking,
+        shared=shared,
+        part=part,
+        is_leading=not is_following,
     )
+    parts.on_failure = service.fail
     watch(service)
     try:
-        await parts.start(service.fail, is_ticking=is_ticking)
+        await parts.start()
         staleness.find()
         for org in list(orgs.values()):
-            await org.services.load(store)
-            if not is_trusting and service.models.has_any(org):
+            await org.services.load(service.shared.store)
+            if shared is None and not is_trusting and service.models.has_any(org):
                 await service.models.of(org)  # before it is ready: what explains takes seconds to import
     except BaseException:
         await service.close()
         raise
     service.is_recovered = True
     service.lists.start()
-    if is_ticking:
-        service.triggered.start()
-        service.retraining.start()
-        service.alerts.start()
+    if is_ticking and not is_following:
+        service.lead()
     return service
 
 
@@ -236,11 +267,27 @@ def _caches(settings: Settings, paths: Paths | None, orgs: Orgs, clock: Clock, o
     )
 
 
+class _RecorderOf:
+    """The recorder that a service has at the time of recording."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def record(self, events: Sequence[NewEvent]) -> object:
+        return await self._service.recorder.record(events)
+
+
 class _Parts:
     """What runs on its own: the host's housekeeping and the timers, each a named task that is awaited at the end."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, store: EventStore, snapshots: SnapshotStore, folds: Folds
+        self,
+        settings: Settings,
+        clock: Clock,
+        store: EventStore,
+        snapshots: SnapshotStore,
+        folds: Folds,
+        shared: Service | None,
     ) -> None:
         actors = settings.actors
         wheel = TimerWheel(start_us=clock.now_us(), tick_us=round(actors.tick_s * SECOND_US))
@@ -264,28 +311,32 @@ class _Parts:
         self.ticker = Ticker(
             store=store,
             host=self.host,
-            ingest=self.ingest,
+            ingest=self.ingest if shared is None else DividedRecorder(own=self.ingest, shared=_RecorderOf(shared)),
             wheel=wheel,
             clock=clock,
             tick_s=actors.tick_s,
             budget=actors.due_budget,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_failure: Callable[[BaseException], None]
 
-    async def start(self, on_failure: Callable[[BaseException], None], *, is_ticking: bool) -> None:
+    async def start(self) -> None:
         """Recover what must be before anything is read, then begin to run."""
         await self.host.start()
+        self._run("actors", self.host.run)
 
+    def begin_ticking(self) -> None:
+        """Let time have its effects."""
+        self._run("ticker", self.ticker.run)
+
+    def _run(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled():
-                on_failure(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+                self.on_failure(task.exception() or RuntimeError(f"{task.get_name()} ended"))
 
-        for name, run in (("actors", self.host.run), ("ticker", self.ticker.run)):
-            if name == "ticker" and not is_ticking:
-                continue
-            task = asyncio.create_task(run(), name=name)
-            task.add_done_callback(ended)
-            self._tasks.append(task)
+        task = asyncio.create_task(run(), name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
 
     async def close(self) -> None:
         """Stop the timers, finish what is under way, snapshot what is awake, close the cache."""

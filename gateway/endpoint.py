@@ -45,7 +45,7 @@ def _bind_org(service: Service, route: Route, tally: RouteTally) -> Handler:
             org = authorize(keyring, request, scope, request.match_info.get("org"), start_us)
             found = orgs[org]
             if not found.services.is_loaded:
-                await found.services.load(service.store)
+                await found.services.load(service.shared.store)
             response = await handler(service, request, found)
         except asyncio.CancelledError:
             raise

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from actors.entity import Folds
 from actors.host import ActorHost
 from actors.ingest import Ingest
-from actors.ticker import Ticker
+from actors.ticker import Recorder, Ticker
 from bandit.activity import Activity
 from bandit.ledger import LedgerKind
 from eventstore.event import Event, Stream
@@ -40,6 +40,7 @@ from gateway.scoring.predicting import Predictor
 from gateway.scoring.retraining import Retraining
 from gateway.scoring.scores import Scores
 from gateway.scoring.triggered import Triggered
+from gateway.sharing import WHOLE, Part
 from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.ids import IdSource
@@ -59,8 +60,17 @@ class Service:
 
     Parameters
     ----------
-    directory : of the data; None keeps everything in memory.
+    directory : of the models; None keeps everything in memory.
     closers : what to await at the end, in this order.
+    begin_ticking : starts the timers.
+    shared : the service of what all leads share, where that is another one; it is closed after this one.
+    part : of the leads, which ones this service has.
+
+    Attributes
+    ----------
+    shared : that service, or this one.
+    recorder : records effects that come from services of leads into the streams that are shared.
+    is_leading : this service's process writes the log, so it is the one that predicts and raises alerts unasked.
     """
 
     def __init__(
@@ -81,22 +91,36 @@ class Service:
         staleness: Staleness,
         directory: Path | None,
         closers: Sequence[Closer],
+        begin_ticking: Callable[[], None],
+        shared: "Service | None" = None,
+        part: Part = WHOLE,
+        is_leading: bool = True,
     ) -> None:
         self.settings, self.clock, self.keyring, self.orgs = settings, clock, keyring, orgs
         self.store, self.host, self.ingest, self.ticker = store, host, ingest, ticker
         self.folds, self.caches, self.ids, self.staleness = folds, caches, ids, staleness
         self.ledgers = ledgers
+        self.shared, self.part, self.is_leading = shared or self, part, is_leading
+        self.recorder: Recorder = ingest
+        self._begin_ticking = begin_ticking
         self.jobs = Jobs(clock, ids)
         self.feed = Feed(orgs=orgs, store=store, host=host, clock=clock, settings=settings.stream)
         self.lists = Lists(settings=settings, orgs=orgs, store=store, host=host, clock=clock, ids=ids)
         self.dates = Dates()
         self.answers = Answers(max_bytes=settings.server.answers_mb * 2**20, awake=self.awake)
-        self.markets = Markets(orgs.catalogue_of, awake=self.awake, wake=self.wake, store=store, clock=clock)
         activity = Activity(lambda org: LocalTime(orgs[org].settings.timezone))
-        self.policies = Policies(activity, store=store, host=host, ingest=ingest, clock=clock)
+        if shared is None:
+            self.markets = Markets(orgs.catalogue_of, awake=self.awake, wake=self.wake, store=store, clock=clock)
+            self.policies = Policies(activity, store=store, host=host, ingest=ingest, clock=clock)
+            self.models = ScoringModels(self, directory)
+        else:
+            self.markets, self.models = shared.markets, shared.models
+            self.policies = Policies(
+                activity, store=shared.store, host=shared.host, ingest=shared.ingest, clock=clock, decisions=store
+            )
+            shared.host.tap(self._told_shared)
         self.decider = Decider(self)
         self.triggered = Triggered(self, clock)
-        self.models = ScoringModels(self, directory)
         self.scores = Scores(store, self.models, self.triggered.load)
         self.predictor = Predictor(self)
         self.retraining = Retraining(self, clock)
@@ -113,6 +137,7 @@ class Service:
         self.failure: BaseException | None = None
         self._failed = asyncio.Event()
         self._closers = [
+            self._leave,
             self.feed.close,
             self.lists.close,
             self.retraining.close,
@@ -128,6 +153,19 @@ class Service:
         self.refusals: dict[str, int] = {}  #: of events and of other requests, by code
         self.outcomes = {"accepted": 0, "duplicate": 0, "rejected": 0, "dead": 0}
 
+    def lead(self) -> None:
+        """Begin what only the process that writes the log does: timers, predictions, trainings, alerts."""
+        self.is_leading = True
+        self._begin_ticking()
+        self.triggered.start()
+        if self.shared is self and self.part == WHOLE:
+            self.retraining.start()
+        self.alerts.start()
+
+    async def _leave(self) -> None:
+        self.shared.host.untap(self._told_shared)
+        self.models.stop_using(self.scores)
+
     async def _settle(self) -> None:
         """Note what all leads are folded under, if they are."""
         if self.is_recovered and not self.host.is_recovering:
@@ -135,12 +173,14 @@ class Service:
 
     def _told(self, events: Sequence[Event]) -> None:
         """Events were delivered: what is folded from the streams of subjects and orgs follows."""
-        alerts, triggered = self.alerts.fold, self.triggered.fold
+        alerts, triggered, is_leading = self.alerts.fold, self.triggered.fold, self.is_leading
         for event in events:
-            alerts(event)
+            if is_leading:
+                alerts(event)
             kind = event.stream.kind
             if kind == "lead":
-                triggered(event)
+                if is_leading:
+                    triggered(event)
             elif kind == "subject":
                 self.markets.tell(event)
             elif kind == "org":
@@ -149,6 +189,14 @@ class Service:
             if event.id[0] == SYSTEM_ID_PREFIX:
                 self.policies.fold(event)
                 self.scores.fold(event)
+
+    def _told_shared(self, events: Sequence[Event]) -> None:
+        """Events of shared streams were delivered: what is known here of rules and of open decisions follows."""
+        for event in events:
+            if self.is_leading:
+                self.alerts.fold(event)
+            if event.id[0] == SYSTEM_ID_PREFIX:
+                self.policies.fold(event)
 
     # Entities.
 

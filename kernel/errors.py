@@ -10,6 +10,7 @@
     │  └ RequestTooLarge            more bytes or events than a request may carry
     ├ EventStoreError
     │  ├ StoreUnavailable*          the log cannot be written now (disk full, broker away)
+    │  │  └ NotLeading*             another process writes it, or will in a moment
     │  ├ StoreClosed                used after close
     │  ├ StoreFailed                a write's fate is unknown: only a restart from disk tells
     │  ├ HighWaterUnreadable        the record of what was acknowledged is damaged
@@ -108,6 +109,10 @@ class StoreUnavailable(EventStoreError):
     """The log cannot be written now; nothing of the request was stored."""
 
     is_transient = True
+
+
+class NotLeading(StoreUnavailable):
+    """Another process writes the log, or will in a moment: this one only follows."""
 
 
 class StoreClosed(EventStoreError):

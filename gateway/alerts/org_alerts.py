@@ -136,11 +136,11 @@ class OrgAlerts:
 
     # What stands in the log.
 
-    async def load(self, store: EventStore) -> None:
-        """Read rules, board and deliveries, once."""
+    async def load(self, store: EventStore, definitions: EventStore) -> None:
+        """Read the rules from the log of the org, board and deliveries from that of the leads, once."""
         async with self._loading:
             if not self.rules.is_loaded:
-                self.rules_changed(await self.rules.load(store))
+                self.rules_changed(await self.rules.load(definitions))
                 self.changed.clear()
             if not self.is_loaded:
                 await self._load_board(store)

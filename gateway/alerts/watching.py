@@ -110,7 +110,7 @@ class Alerts:
             found = self._orgs[org.name] = self._new(org)
             found.must_scan = True
         if not (found.is_loaded and found.rules.is_loaded):
-            await found.load(self._service.store)
+            await found.load(self._service.store, self._service.shared.store)
         return found
 
     def forget(self, stream: Stream, number: int) -> None:

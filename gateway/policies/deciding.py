@@ -18,7 +18,7 @@ from bandit.events import (
     decision_stream,
     payload_of,
 )
-from bandit.guardrails import Known
+from bandit.guardrails import Known, with_others
 from bandit.ledger import NO_DECISIONS, Ledger, LedgerKind, WeekCounts
 from eventstore.event import Event, Stream
 from eventstore.store import Refused
@@ -87,6 +87,8 @@ class Decider:
         values = plan.conditions(lead, market)
         week = week_of(lead, name, now_us) if plan.limits_weeks else NO_DECISIONS
         today = activity.today(key, now_us)
+        if service.part.parts > 1:
+            today = with_others(today, plan.policy.policy.guardrails.per_day, *service.part)
         known = Known(values.get, plan.vector(lead, market), week, today)
         made = _chosen(plan, policies.model(entity), request, known, decision_id)
         activity.reserve(key, decision_id, made.arm, now_us)

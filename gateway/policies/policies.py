@@ -179,10 +179,25 @@ class Policies:
     Attributes
     ----------
     activity : decisions that are open, and those of today.
+
+    Parameters
+    ----------
+    store, host, ingest : of the policies' streams.
+    decisions : the log of the leads, where it is another one.
     """
 
-    def __init__(self, activity: Activity, *, store: EventStore, host: ActorHost, ingest: Ingest, clock: Clock) -> None:
+    def __init__(
+        self,
+        activity: Activity,
+        *,
+        store: EventStore,
+        host: ActorHost,
+        ingest: Ingest,
+        clock: Clock,
+        decisions: EventStore | None = None,
+    ) -> None:
         self.activity = activity
+        self._decisions = decisions or store
         self._store, self._host, self._ingest, self._clock = store, host, ingest, clock
         self._orgs: dict[str, OrgPolicies] = {}
         self._loading: dict[str, asyncio.Lock] = {}
@@ -202,7 +217,7 @@ class Policies:
         async with self._loading.setdefault(org.name, asyncio.Lock()):
             if org.name not in self._orgs:
                 loaded = OrgPolicies(org, store=self._store, host=self._host, ingest=self._ingest, clock=self._clock)
-                async for page in self._pages(org.name, POLICY_DEFINED, 0):
+                async for page in _pages(self._store, org.name, POLICY_DEFINED, 0):
                     loaded.names.update(event.stream.id for event in page)
                 await self._restore(loaded)
                 self._orgs[org.name] = loaded
@@ -216,19 +231,20 @@ class Policies:
         if policies.names:
             since_us = self._clock.now_us() - max(waits)
             over: set[str] = set()
-            async for page in self._pages(policies.org.name, REWARD_SETTLED, since_us):
+            async for page in _pages(self._store, policies.org.name, REWARD_SETTLED, since_us):
                 over.update(each for event in page if (each := settled_decision(event)) is not None)
-            async for page in self._pages(policies.org.name, DECISION_MADE, since_us):
+            async for page in _pages(self._decisions, policies.org.name, DECISION_MADE, since_us):
                 self.activity.restore_made(page, over)
 
-    async def _pages(self, org: str, event_type: str, since_us: int) -> AsyncIterator[list[Event]]:
-        """Events of a type recorded since then, newest first, a page at a time."""
-        before: Position | None = None
-        while page := await self._store.read_type(org, event_type, before=before, limit=_PAGE):
-            yield [event for event in page if event.recorded_us >= since_us]
-            if page[-1].recorded_us < since_us:
-                return
-            before = page[-1].position
+
+async def _pages(store: EventStore, org: str, event_type: str, since_us: int) -> AsyncIterator[list[Event]]:
+    """Events of a type recorded since then, newest first, a page at a time."""
+    before: Position | None = None
+    while page := await store.read_type(org, event_type, before=before, limit=_PAGE):
+        yield [event for event in page if event.recorded_us >= since_us]
+        if page[-1].recorded_us < since_us:
+            return
+        before = page[-1].position
 
 
 def policy_key(org: Org, name: str) -> PolicyKey:

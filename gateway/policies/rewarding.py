@@ -1,5 +1,6 @@
 """Rewards, activations and records of decisions: found by their id, in whatever stream they stand."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -18,6 +19,7 @@ from eventstore.store import Refused, Stored
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.service import Service
+from kernel.errors import StoreUnavailable
 from kernel.steps import finish_politely
 
 _STREAMS_AT_ONCE = 20
@@ -55,8 +57,14 @@ async def reward(service: Service, org: Org, decision_id: str, value: float, rew
         raise Problem("reward_conflict", f"reward {reward_id} of decision {decision_id} has another value")
     told = _standing(await _ledger(service, made.stream), made, outcome.event)
     service.rewarded["late" if told.late else "duplicate" if outcome.is_duplicate else "taken"] += 1
-    await service.ticker.fire([made.stream])
+    await _settle_now(service, made.stream)
     return Rewarded(told, outcome.is_duplicate)
+
+
+async def _settle_now(service: Service, stream: Stream) -> None:
+    """What the reward settles stays due where it cannot be written now: the reward is taken, and must not fail for that."""
+    with contextlib.suppress(StoreUnavailable):
+        await service.ticker.fire([stream])
 
 
 def _standing(ledger: Ledger | None, made: Event, stored: Event) -> RewardStanding:
@@ -73,7 +81,7 @@ async def activate(service: Service, org: Org, decision_id: str) -> bool:
     outcome = receipt.outcomes[0]
     if not isinstance(outcome, Stored):
         raise Problem("decision_conflict", f"decision {decision_id} cannot be activated")
-    await service.ticker.fire([made.stream])
+    await _settle_now(service, made.stream)
     return is_late(cast("DecisionMade", payload_of(made)), made.at_us, outcome.event.recorded_us)
 
 

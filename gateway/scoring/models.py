@@ -30,6 +30,7 @@ from scoring.registry import Version
 from scoring.trained import Models, Trained
 
 if TYPE_CHECKING:
+    from gateway.scoring.scores import Scores
     from gateway.service import Service
 
 DIRECTORY = "models"  #: of the models of all organisations, in the data directory
@@ -250,6 +251,15 @@ class ScoringModels:
         self._directory = None if directory is None else directory / DIRECTORY
         self._orgs: dict[str, OrgModels] = {}
         self._reading: dict[str, asyncio.Lock] = {}
+        self._users: list[Scores] = []
+
+    def use_in(self, scores: "Scores") -> None:
+        """Tell these predictions, too, when other models are in use."""
+        self._users.append(scores)
+
+    def stop_using(self, scores: "Scores") -> None:
+        """Tell them no more."""
+        self._users = [each for each in self._users if each is not scores]
 
     def fold(self, event: Event) -> None:
         """An event of an org's stream was delivered."""
@@ -324,9 +334,10 @@ class ScoringModels:
 
     async def _in_use(self, models: OrgModels, model_id: str) -> ModelRecord:
         await models.refresh(self._service.store)
-        scores = self._service.scores.loaded(models.org.name)
-        if scores is not None:
-            scores.use(models.models)
+        for each in self._users:
+            scores = each.loaded(models.org.name)
+            if scores is not None:
+                scores.use(models.models)
         records = await asyncio.to_thread(models.records)
         return next(each for each in records if each.id == model_id)
 

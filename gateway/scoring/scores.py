@@ -121,6 +121,7 @@ class Scores:
         self, store: EventStore, models: "ScoringModels", on_loaded: Callable[[OrgScores], Any] | None = None
     ) -> None:
         self._store, self._models = store, models
+        models.use_in(self)
         self._on_loaded = on_loaded
         self._orgs: dict[str, OrgScores] = {}
         self._loading: dict[str, tuple[asyncio.Lock, OrgScores | None]] = {}

@@ -1,0 +1,42 @@
+"""A service of some of the leads, beside the service of what all leads share.
+
+Where a log is divided, subjects, orgs and policies are one service's, ``shared``, and each part of the leads is another's,
+which looks there for what it needs of them. Only one thing goes the other way: effects of a lead that belong into a
+shared stream, such as a policy's settled rewards. They are recorded there before the lead's own; ids that follow from
+causes make a repetition harmless.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actors.ticker import Recorder
+from eventstore.event import Kind, NewEvent
+
+#: The kinds of streams that all leads share.
+SHARED_KINDS: frozenset[Kind] = frozenset({"subject", "org", "policy"})
+
+
+class Part(NamedTuple):
+    """Which part of the leads a service has: ``number`` of 0 to ``parts`` - 1."""
+
+    number: int
+    parts: int
+
+
+#: All of them.
+WHOLE = Part(0, 1)
+
+
+class DividedRecorder:
+    """Records what a part's timers bring about: shared streams' events by ``shared``, its own by ``own``."""
+
+    def __init__(self, *, own: Recorder, shared: Recorder) -> None:
+        self._own, self._shared = own, shared
+
+    async def record(self, events: Sequence[NewEvent]) -> object:
+        """Raises ``LeadwheelError``: some may have been recorded, and all of them may be again."""
+        elsewhere = [event for event in events if event.stream.kind in SHARED_KINDS]
+        if elsewhere:
+            await self._shared.record(elsewhere)
+            events = [event for event in events if event.stream.kind not in SHARED_KINDS]
+        return await self._own.record(events) if events else None
