@@ -3,8 +3,7 @@
 Enters: batches that were judged against the copy. Leaves: nothing that the topic does not hold. One process writes
 the topic at a time; it takes every partition by fencing whoever wrote it before, then follows the topic from where
 its copy ends, which for an empty directory is the beginning. ``kafka_records`` is the format of the topic; the copy
-is an ordinary ``events.db`` (``schema``) with two tables more: ``followed_log`` (which topic of which cluster, how
-many partitions), and ``followed`` (up to which offset each is in the copy, written in the transaction of the events).
+is an ordinary ``events.db`` with what ``kafka_copy`` adds to it.
 
 A batch is one transaction per partition. When some partitions hold it and others refused it, it is tried again
 there until they hold it, too: an append is stored whole, or not at all, unless this process ends in between; then
@@ -12,7 +11,6 @@ whoever repeats it finds a part to be duplicates.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +18,8 @@ from pathlib import Path
 import structlog
 
 from eventstore.event import Event
-from eventstore.kafka_client import TROUBLE, Connections, KafkaOptions, Topic, describe
+from eventstore.kafka_client import TROUBLE, Connections, KafkaOptions, describe
+from eventstore.kafka_copy import begin_following, note_offsets
 from eventstore.kafka_partition import PartitionWriter
 from eventstore.kafka_reader import TopicReader
 from eventstore.kafka_records import Record, partition_of, record_of
@@ -30,7 +29,7 @@ from eventstore.sqlite_writer import Note, Told
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
-from kernel.errors import LogIsNoCopy, OwnershipLost, RecordTooLarge, StoreFailed, StoreUnavailable
+from kernel.errors import OwnershipLost, RecordTooLarge, StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal, exit_now
 
 #: Events of one commit while the copy follows.
@@ -86,7 +85,7 @@ class KafkaLog:
         topic = await describe(self._connections)
         self._record_bytes = topic.record_bytes
         name = self._connections.options.topic
-        offsets = await copy.run(partial(_begin_following, name=name, topic=topic))
+        offsets = await copy.run(partial(begin_following, name=name, topic=topic, followed=range(topic.partitions)))
         self._writers = [
             PartitionWriter(self._connections, partition, owner=self._owner, clock=self._clock, on_away=on_away)
             for partition in range(topic.partitions)
@@ -123,7 +122,7 @@ class KafkaLog:
                 raise refused
             if refused is not None and self._is_hurried:
                 raise StoreFailed("the store closes while a batch is held in part; the next start finds it out")
-        return partial(_note_offsets, offsets=held)
+        return partial(note_offsets, offsets=held)
 
     def hurry(self) -> None:
         self._is_hurried = True
@@ -141,22 +140,22 @@ class KafkaLog:
         """Bring the copy up to the topic's end."""
         told: list[Told] = []
         reached = dict(offsets)
-        passed = followed = 0
+        kept = followed = 0
         claimed = {partition: writer.next_offset for partition, writer in enumerate(self._writers)}
         async with TopicReader(self._connections, offsets, at_least=claimed) as reader:
             async for read in reader.events():
                 told.append(read.told)
                 reached[read.partition] = read.offset + 1
                 if len(told) == _ADOPT_EVENTS:
-                    passed += await copy.adopt(told, partial(_note_offsets, offsets=dict(reached)))
+                    kept += len(await copy.adopt(told, partial(note_offsets, offsets=dict(reached))))
                     followed += len(told)
                     told = []
             self._check_claims(reader.claims)
-            passed += await copy.adopt(told, partial(_note_offsets, offsets=dict(reader.ends)))
+            kept += len(await copy.adopt(told, partial(note_offsets, offsets=dict(reader.ends))))
             followed += len(told)
         for partition, writer in enumerate(self._writers):
             writer.next_offset = reader.ends[partition]
-        _log.info("kafka_followed", events=followed - passed, foreign=reader.foreign + passed)
+        _log.info("kafka_followed", events=kept, foreign=reader.foreign + followed - kept)
 
     def _check_claims(self, claims: Mapping[int, Sequence[str]]) -> None:
         for partition, owners in claims.items():
@@ -175,30 +174,3 @@ class KafkaLog:
             if count % _STEP_EVENTS == 0:
                 await asyncio.sleep(0)
         return found
-
-
-def _begin_following(connection: sqlite3.Connection, *, name: str, topic: Topic) -> dict[int, int]:
-    """The offset to go on from in each partition; makes the tables for an empty log. Raises ``LogIsNoCopy``."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'followed_log'").fetchone() is None:
-        if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is not None:
-            raise LogIsNoCopy(name, "a log of its own")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
-            "CREATE TABLE followed_log (topic TEXT NOT NULL, cluster TEXT NOT NULL, partitions INTEGER NOT NULL) STRICT"
-        )
-        connection.execute("CREATE TABLE followed (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL) STRICT")
-        connection.execute("INSERT INTO followed_log VALUES (?, ?, ?)", (name, topic.cluster, topic.partitions))
-        connection.executemany("INSERT INTO followed VALUES (?, 0)", [(each,) for each in range(topic.partitions)])
-        connection.execute("COMMIT")
-    known = connection.execute("SELECT topic, cluster, partitions FROM followed_log").fetchone()
-    if known != (name, topic.cluster, topic.partitions):
-        was = f"a copy of {known[0]} in {known[2]} partitions of the cluster {known[1]}"
-        raise LogIsNoCopy(f"{name} in {topic.partitions} partitions of the cluster {topic.cluster}", was)
-    return dict(connection.execute("SELECT partition, next FROM followed").fetchall())
-
-
-def _note_offsets(connection: sqlite3.Connection, *, offsets: Mapping[int, int]) -> None:
-    connection.executemany(
-        "UPDATE followed SET next = ? WHERE partition = ?",
-        [(offset, partition) for partition, offset in offsets.items()],
-    )

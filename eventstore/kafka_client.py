@@ -9,6 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -133,6 +134,10 @@ class Connections:
             auto_offset_reset="none",
             **self._common,
         )
+
+    def client(self, request_s: float) -> AIOKafkaClient:
+        """Sends requests of the protocol by itself."""
+        return AIOKafkaClient(**{**self._common, "request_timeout_ms": round(request_s * 1000)})
 
     def admin(self) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(**self._common)

@@ -5,12 +5,14 @@ begun there, and fences it. When a batch is neither confirmed nor refused in tim
 the producer is dropped, a new one settles what the old one began, and the partition's end says which it was.
 
 A process that fences another says so by a claim in the partition. Before it fences in turn, and after, a process
-looks for the claim of another one: then it has lost the partition and must not go on.
+looks for the claim of another one: then it has lost the partition and must not go on. What stands before that claim is
+held, what does not will never be.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -31,6 +33,17 @@ _STEP_RECORDS = 256
 _GRACE_S = 1.0
 
 
+class _Found(NamedTuple):
+    """Where a batch begins, if it is held, and who else has claimed the partition."""
+
+    place: int | None
+    other: str | None
+
+
+def _always() -> bool:
+    return True
+
+
 class PartitionWriter:
     """Used by one task at a time. ``next_offset`` is where what others may write would begin.
 
@@ -38,14 +51,25 @@ class PartitionWriter:
     ----------
     owner : who this process is, in claims.
     on_away : told when the fate of a batch must be looked up.
+    may_write : asked before anybody is fenced; False: another process may be meant to write, or to begin to.
     """
 
-    def __init__(self, connections: Connections, partition: int, *, owner: str, clock: Clock, on_away: OnAway) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        partition: int,
+        *,
+        owner: str,
+        clock: Clock,
+        on_away: OnAway,
+        may_write: Callable[[], bool] = _always,
+    ) -> None:
         self._connections = connections
         self._partition = partition
         self._owner = owner
         self._clock = clock
         self._on_away = on_away
+        self._may_write = may_write
         self._producer: AIOKafkaProducer | None = None
         self._hurried = asyncio.Event()
         self._limit: asyncio.Timeout | None = None
@@ -149,16 +173,20 @@ class PartitionWriter:
 
     async def _look(self, first: Record, count: int) -> int | None:
         """The offset behind the batch if it is held; None if it is not."""
-        await self._find(first)  # before anybody is fenced
-        await self.open()
         found = await self._find(first)
-        if found is not None:
-            self.next_offset = found + count
+        if found.other is None and self._may_write():
+            await self.open()
+            found = await self._find(first)
+        elif found == (None, None):
+            raise KafkaError("the batch is not there yet, and it is not for this process to fence who may write it")
+        if found.place is not None:
+            self.next_offset = found.place + count
             return self.next_offset
+        if found.other is not None:
+            raise OwnershipLost(self._connections.options.topic, self._partition, found.other)
         return None
 
-    async def _find(self, first: Record) -> int | None:
-        """Where the batch begins, if it is held. Raises ``OwnershipLost``."""
+    async def _find(self, first: Record) -> _Found:
         partition = self._partition
         place: int | None = None
         async with TopicReader(self._connections, {partition: self.next_offset}) as reader:
@@ -166,9 +194,7 @@ class PartitionWriter:
                 if place is None and read.raw == (first.key, first.value):
                     place = read.offset
             others = [owner for owner in reader.claims[partition] if owner != self._owner]
-            if others:
-                raise OwnershipLost(self._connections.options.topic, partition, others[-1])
-        return place
+        return _Found(place, others[-1] if others else None)
 
     async def _wait(self) -> None:
         try:

@@ -20,17 +20,17 @@ OnAway = Callable[[StoreUnavailable], None]
 
 
 class Copy(Protocol):
-    """What a primary may do with the file while it starts."""
+    """What a primary may do with the file: while it starts, and while another process writes the log."""
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """The result of a function of the writing connection, outside any transaction."""
 
-    async def adopt(self, told: Sequence[Told], note: Note) -> int:
-        """``SqliteWriter.adopt``."""
+    async def adopt(self, told: Sequence[Told], note: Note) -> list[Event]:
+        """``SqliteWriter.adopt``, and tell subscribers; waits for a batch that is under way."""
 
 
 class Primary(Protocol):
-    """The log that the file is a copy of. This process is the only one that writes it."""
+    """The log that the file is a copy of. While it takes batches, this process is the only one that writes it."""
 
     async def start(self, copy: Copy, on_away: OnAway) -> None:
         """Become the one that writes, and bring the copy up to date."""
@@ -49,8 +49,10 @@ class Primary(Protocol):
             Nothing of the batch is held, nor will be.
         RecordTooLarge
             Likewise, and trying again is in vain.
+        NotLeading
+            Another process writes the log. Whether the batch is held, the copy is told when it follows.
         OwnershipLost, StoreFailed
-            Another process writes the log now, or this one stops while the batch's fate is unknown.
+            For good: another process writes the log now, or this one stops while the batch's fate is unknown.
         """
 
     def hurry(self) -> None:

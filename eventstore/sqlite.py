@@ -84,6 +84,7 @@ class SqliteEventStore:
         on_fatal: OnFatal,
         primary: Primary | None,
         gathering: Gathering,
+        copy: "_Copy",
     ) -> None:
         self._lock = lock
         self._high_water = high_water
@@ -97,6 +98,8 @@ class SqliteEventStore:
         self._primary = primary
         self._bell = Bell()
         self._gathering = gathering
+        self._copy = copy
+        copy.on_adopted = self._note_adopted
         self._end: EventStoreError | None = None
         self._closing: asyncio.Task[None] | None = None
         self._commits = self._events = self._duplicates = self._refused = 0
@@ -165,8 +168,9 @@ class SqliteEventStore:
             await reading.run(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
             rows = await reading.run(partial(SqliteRows, upcasters=upcasters))
             gathering = Gathering(batch_events=options.batch_events, pending_events=options.pending_events)
+            copy = _Copy(writing, writer)
             if primary is not None:
-                await primary.start(_Copy(writing, writer), gathering.refuse_waiting)
+                await primary.start(copy, gathering.refuse_waiting)
                 high_water.check(writer.last_position, log_path=str(path))
         except BaseException:
             if primary is not None:
@@ -189,6 +193,7 @@ class SqliteEventStore:
             on_fatal=on_fatal,
             primary=primary,
             gathering=gathering,
+            copy=copy,
         )
 
     async def append(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> list[Outcome]:
@@ -321,6 +326,10 @@ class SqliteEventStore:
 
     async def _commit_led(self, primary: Primary, calls: Sequence[Call], now_us: int) -> Written:
         """Commit a batch that the primary takes first."""
+        async with self._copy.turn:
+            return await self._commit_in_turn(primary, calls, now_us)
+
+    async def _commit_in_turn(self, primary: Primary, calls: Sequence[Call], now_us: int) -> Written:
         writing, writer = self._writing, self._writer
         events = await writing.run(lambda _: writer.prepare(calls, now_us))
         if not events:
@@ -344,6 +353,11 @@ class SqliteEventStore:
             self._end = error
             self._on_fatal(error)
         self._gathering.abandon(error)
+
+    def _note_adopted(self, events: int) -> None:
+        self._events += events
+        self._unmoved_events += events
+        self._bell.ring()
 
     def _count(self, written: Written) -> None:
         self._commits += written.events > 0
@@ -386,14 +400,25 @@ class SqliteEventStore:
 
 
 class _Copy:
-    """The file, as its primary may touch it."""
+    """The file, as its primary may touch it.
+
+    Attributes
+    ----------
+    turn : held while a batch is between its two halves: a transaction is open then.
+    """
 
     def __init__(self, writing: SqliteThread, writer: SqliteWriter) -> None:
         self._writing = writing
         self._writer = writer
+        self.turn = asyncio.Lock()
+        self.on_adopted: Callable[[int], None] | None = None
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         return await self._writing.run(function)
 
-    async def adopt(self, told: Sequence[Told], note: Note) -> int:
-        return await self._writing.run(lambda _: self._writer.adopt(told, note))
+    async def adopt(self, told: Sequence[Told], note: Note) -> list[Event]:
+        async with self.turn:
+            kept = await self._writing.run(lambda _: self._writer.adopt(told, note))
+        if self.on_adopted is not None and kept:
+            self.on_adopted(len(kept))
+        return kept

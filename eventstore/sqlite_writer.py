@@ -157,11 +157,11 @@ class SqliteWriter:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def adopt(self, told: Sequence[Told], note: Note) -> int:
+    def adopt(self, told: Sequence[Told], note: Note) -> list[Event]:
         """Commit events that another log holds already, in its order, and what ``note`` writes with them.
 
         What does not continue its stream, or has a taken id, was not written by a store's rules and is passed
-        over. The number of these is answered. The high-water mark stays as it is: it says what this log is to reach.
+        over. The others are answered, with their numbers and positions here. The high-water mark stays as it is: it says what this log is to reach.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class SqliteWriter:
         self._forget_batch()
         if kept:
             self._remember(kept[-1].event, touched)
-        return len(told) - len(kept)
+        return [each.event for each in kept]
 
     def checkpoint(self, *, is_idle: bool) -> None:
         """Move commits from the write-ahead log into the database; when idle, give the log's space back too."""

@@ -207,7 +207,7 @@ async def open_service(
         staleness=staleness,
         directory=paths.kept if paths else None,
         closers=[parts.close, store.close],
-        begin_ticking=parts.begin_ticking,
+        ticking=parts,
         shared=shared,
         part=part,
         is_leading=not is_following,
@@ -318,6 +318,7 @@ class _Parts:
             budget=actors.due_budget,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._ticker: asyncio.Task[None] | None = None
         self.on_failure: Callable[[BaseException], None]
 
     async def start(self) -> None:
@@ -327,9 +328,17 @@ class _Parts:
 
     def begin_ticking(self) -> None:
         """Let time have its effects."""
-        self._run("ticker", self.ticker.run)
+        self._ticker = self._run("ticker", self.ticker.run)
 
-    def _run(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def end_ticking(self) -> None:
+        """Let it have none any more. Idempotent."""
+        task, self._ticker = self._ticker, None
+        if task is not None:
+            self._tasks.remove(task)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _run(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled():
                 self.on_failure(task.exception() or RuntimeError(f"{task.get_name()} ended"))
@@ -337,6 +346,7 @@ class _Parts:
         task = asyncio.create_task(run(), name=name)
         task.add_done_callback(ended)
         self._tasks.append(task)
+        return task
 
     async def close(self) -> None:
         """Stop the timers, finish what is under way, snapshot what is awake, close the cache."""

@@ -59,16 +59,16 @@ def watch(service: Service) -> None:
 
 
 def _watch_alerts(service: Service) -> None:
-    metrics, alerts = service.metrics, service.alerts
-    metrics.watch("leadwheel_alerts_open", lambda: alerts.statistics().open)
-    metrics.watch("leadwheel_alerts", lambda: alerts.statistics().raised, "raised")
-    metrics.watch("leadwheel_alerts", lambda: alerts.statistics().resolved, "resolved")
-    metrics.watch("leadwheel_alert_looks", lambda: alerts.looks)
-    metrics.watch("leadwheel_alert_marks", lambda: alerts.statistics().marked)
-    metrics.watch("leadwheel_alert_timers", lambda: alerts.statistics().timers)
-    metrics.watch("leadwheel_alert_failures", lambda: alerts.failures)
-    metrics.watch("leadwheel_webhooks", lambda: alerts.posted.delivered, "delivered")
-    metrics.watch("leadwheel_webhooks", lambda: alerts.posted.failed, "failed")
-    metrics.watch("leadwheel_webhooks", lambda: alerts.posted.dead, "dead")
-    metrics.watch("leadwheel_webhooks_waiting", lambda: alerts.statistics().waiting)
-    metrics.watch("leadwheel_webhook_dead_letters", lambda: alerts.statistics().dead)
+    metrics = service.metrics
+    metrics.watch("leadwheel_alerts_open", lambda: service.alerts.statistics().open)
+    metrics.watch("leadwheel_alerts", lambda: service.alerts.statistics().raised, "raised")
+    metrics.watch("leadwheel_alerts", lambda: service.alerts.statistics().resolved, "resolved")
+    metrics.watch("leadwheel_alert_looks", lambda: service.alerts.looks)
+    metrics.watch("leadwheel_alert_marks", lambda: service.alerts.statistics().marked)
+    metrics.watch("leadwheel_alert_timers", lambda: service.alerts.statistics().timers)
+    metrics.watch("leadwheel_alert_failures", lambda: service.alerts.failures)
+    metrics.watch("leadwheel_webhooks", lambda: service.alerts.posted.delivered, "delivered")
+    metrics.watch("leadwheel_webhooks", lambda: service.alerts.posted.failed, "failed")
+    metrics.watch("leadwheel_webhooks", lambda: service.alerts.posted.dead, "dead")
+    metrics.watch("leadwheel_webhooks_waiting", lambda: service.alerts.statistics().waiting)
+    metrics.watch("leadwheel_webhook_dead_letters", lambda: service.alerts.statistics().dead)

@@ -7,7 +7,7 @@ Enters: streams and times. Leaves: entities that were read, or None for a lead n
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -55,6 +55,14 @@ _log = structlog.get_logger(__name__)
 Closer = Callable[[], Awaitable[None]]
 
 
+class Ticking(Protocol):
+    """Time, on and off."""
+
+    def begin_ticking(self) -> None: ...
+
+    async def end_ticking(self) -> None: ...
+
+
 class Service:
     """Everything a request may need. One per process; used from one event loop.
 
@@ -62,7 +70,7 @@ class Service:
     ----------
     directory : of the models; None keeps everything in memory.
     closers : what to await at the end, in this order.
-    begin_ticking : starts the timers.
+    ticking : starts the timers, and stops them.
     shared : the service of what all leads share, where that is another one; it is closed after this one.
     part : of the leads, which ones this service has.
 
@@ -91,7 +99,7 @@ class Service:
         staleness: Staleness,
         directory: Path | None,
         closers: Sequence[Closer],
-        begin_ticking: Callable[[], None],
+        ticking: "Ticking",
         shared: "Service | None" = None,
         part: Part = WHOLE,
         is_leading: bool = True,
@@ -102,7 +110,7 @@ class Service:
         self.ledgers = ledgers
         self.shared, self.part, self.is_leading = shared or self, part, is_leading
         self.recorder: Recorder = ingest
-        self._begin_ticking = begin_ticking
+        self._ticking = ticking
         self.jobs = Jobs(clock, ids)
         self.feed = Feed(orgs=orgs, store=store, host=host, clock=clock, settings=settings.stream)
         self.lists = Lists(settings=settings, orgs=orgs, store=store, host=host, clock=clock, ids=ids)
@@ -143,7 +151,7 @@ class Service:
             self.retraining.close,
             self.jobs.close,
             self.triggered.close,
-            self.alerts.close,
+            self._close_alerts,
             self.predictor.close,
             self._settle,
             *closers,
@@ -156,11 +164,23 @@ class Service:
     def lead(self) -> None:
         """Begin what only the process that writes the log does: timers, predictions, trainings, alerts."""
         self.is_leading = True
-        self._begin_ticking()
+        self._ticking.begin_ticking()
         self.triggered.start()
         if self.shared is self and self.part == WHOLE:
             self.retraining.start()
         self.alerts.start()
+
+    async def follow(self) -> None:
+        """End what ``lead`` began: another process writes the log. What was under way here of it is begun again there."""
+        self.is_leading = False
+        await self._ticking.end_ticking()
+        await self.triggered.close()
+        await self.retraining.close()
+        await self.alerts.close()
+        self.alerts = Alerts(self, self.clock)  # what it knew is read anew if this service leads again
+
+    async def _close_alerts(self) -> None:
+        await self.alerts.close()
 
     async def _leave(self) -> None:
         self.shared.host.untap(self._told_shared)

@@ -14,6 +14,7 @@ from kernel.errors import SettingsError
 from kernel.sections import AtLeastOne, Must, NotNegative, Seconds, Section, Weight
 from kernel.sections import Secret as Secret
 from kernel.settings_kafka import KafkaSettings, check_kafka
+from kernel.settings_nodes import NodesSettings, check_nodes
 from kernel.settings_scoring import DEFAULT_CONFIGURATION, ScoringSettings, check_scoring
 from kernel.settings_webhooks import ALWAYS_TOLD, WebhookSettings, check_webhook
 
@@ -192,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     actors: ActorsSettings = ActorsSettings()
     kafka: KafkaSettings = KafkaSettings()
+    nodes: NodesSettings = NodesSettings()
     lists: ListsSettings = ListsSettings()
     stream: StreamSettings = StreamSettings()
     alerts: AlertsSettings = AlertsSettings()
@@ -210,6 +212,7 @@ SECTIONS: dict[str, type[Section]] = {
     "server": ServerSettings,
     "store": StoreSettings,
     "kafka": KafkaSettings,
+    "nodes": NodesSettings,
     "actors": ActorsSettings,
     "lists": ListsSettings,
     "stream": StreamSettings,
@@ -251,6 +254,7 @@ def check_relations(settings: Settings) -> None:
         f"expected at most actors.intake_events ({actors.intake_events})",
     )
     check_kafka(settings.kafka, is_used=store.kind == "kafka", must=must)
+    check_nodes(settings.nodes, is_kafka=store.kind == "kafka", must=must)
     for name, org in settings.org.items():
         _check_org(f"org.{name}", org, must)
 

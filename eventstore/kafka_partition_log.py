@@ -1,0 +1,317 @@
+"""One partition of the log's topic, written and followed in turns: its copy stays open, whoever writes it.
+
+Enter: batches while this process leads the partition, else what another one wrote there. Leaves: a copy (``kafka_copy``
+is its format) that ends where the partition ended a moment ago. ``lead`` fences whoever wrote before, claims the
+partition, and follows it up to that claim; so whatever another process has acknowledged is in the copy before anything is
+judged against it. ``release`` goes back to following; so does a claim of somebody else's, of which ``on_lost`` is told.
+
+What is followed is handed to an ``Adopting`` as something to do, so that its caller knows of it before and after.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from eventstore.event import Event
+from eventstore.kafka_client import TROUBLE, Connections, Topic
+from eventstore.kafka_copy import begin_following, note_offsets
+from eventstore.kafka_partition import PartitionWriter
+from eventstore.kafka_reader import TopicReader
+from eventstore.kafka_records import Claim, Record, read_record, record_of
+from eventstore.primary import Copy, OnAway
+from eventstore.sqlite import DEFAULT_OPTIONS, SqliteEventStore, SqliteOptions
+from eventstore.sqlite_writer import Note, Told
+from eventstore.types import EventTypes
+from eventstore.upcasters import Upcasters
+from kernel.clock import Clock
+from kernel.errors import (
+    NotLeading,
+    OwnershipLost,
+    RecordTooLarge,
+    StoreFailed,
+    StoreUnavailable,
+    TopicUnfit,
+)
+from kernel.fatal import OnFatal, exit_now
+
+#: Does what it is given, which answers with the events that the copy has then, and folds them.
+Adopting = Callable[[Callable[[], Awaitable[Sequence[Event]]]], Coroutine[Any, Any, None]]
+
+#: Events of one commit while the copy follows.
+_ADOPT_EVENTS = 2000
+_PAGE_RECORDS = 500
+_POLL_MS = 500
+#: Events encoded between two turns of the loop: about 2 ms.
+_STEP_EVENTS = 512
+
+_log = structlog.get_logger(__name__)
+
+
+async def open_partition(
+    directory: Path,
+    log: "PartitionLog",
+    *,
+    types: EventTypes,
+    clock: Clock,
+    upcasters: Upcasters | None = None,
+    options: SqliteOptions = DEFAULT_OPTIONS,
+    on_fatal: OnFatal = exit_now,
+) -> SqliteEventStore:
+    """Open a partition's copy in a directory of its own, following, and bring it up to the partition's end.
+
+    Raises
+    ------
+    TopicUnfit, BrokersRefused, StoreUnavailable, LogIsNoCopy, LogNewerSchema, LogBehindHighWater
+    """
+    return await SqliteEventStore.open(
+        directory,
+        types=types,
+        clock=clock,
+        upcasters=upcasters or Upcasters(),
+        options=options,
+        on_fatal=on_fatal,
+        primary=log,
+    )
+
+
+class PartitionLog:
+    """``Primary`` of one partition.
+
+    Parameters
+    ----------
+    topic : as the brokers described it.
+    may_write : whether this process is the one that is meant to; asked before it fences another one.
+    on_lost : told, after the fact, that another process writes the partition now.
+
+    Attributes
+    ----------
+    is_leading : batches are taken.
+    begin, end : of the way that the copy has to go before it is complete for the first time; equal when it was.
+    next_offset : up to where the copy has come.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        topic: Topic,
+        partition: int,
+        *,
+        clock: Clock,
+        may_write: Callable[[], bool],
+        on_lost: Callable[[OwnershipLost], None],
+        upcasters: Upcasters | None = None,
+    ) -> None:
+        self._connections, self._topic, self._partition = connections, topic, partition
+        self._clock, self._may_write, self._on_lost = clock, may_write, on_lost
+        self._upcasters = upcasters or Upcasters()
+        self._writer: PartitionWriter | None = None
+        self._copy: Copy
+        self._on_away: OnAway
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.is_leading = False
+        self.begin = self.end = self.next_offset = 0
+
+    @property
+    def progress(self) -> float:
+        """Which part of its first way the copy has gone, 0 to 1."""
+        way = self.end - self.begin
+        return 1.0 if way <= 0 else min(1.0, (self.next_offset - self.begin) / way)
+
+    # What the store asks of it.
+
+    async def start(self, copy: Copy, on_away: OnAway) -> None:
+        self._copy, self._on_away = copy, on_away
+        name = self._connections.options.topic
+        begun = partial(begin_following, name=name, topic=self._topic, followed=(self._partition,))
+        self.begin = self.next_offset = (await copy.run(begun))[self._partition]
+        try:
+            await self._catch_up(_straight)
+        except TROUBLE as error:
+            raise await self._connections.translated(error) from error
+
+    def check(self) -> None:
+        if not self.is_leading or self._writer is None:
+            raise NotLeading(f"partition {self._partition} is written by another process, or will be in a moment")
+        if self._writer.is_settling:
+            raise StoreUnavailable(f"the Kafka brokers at {self._connections.options.brokers} do not answer")
+
+    async def take(self, events: Sequence[Event]) -> Note:
+        self.check()
+        writer = self._writer
+        assert writer is not None  # noqa: S101 - check has looked
+        records = await self._records(events)
+        self._idle.clear()
+        try:
+            self.next_offset = await writer.write(records)
+        except OwnershipLost as error:
+            self.is_leading = False
+            self._on_lost(error)
+            raise NotLeading(str(error)) from error
+        except StoreFailed as error:  # let go of in haste: whoever writes from now on settles it
+            raise NotLeading(str(error)) from error
+        finally:
+            self._idle.set()
+        return partial(note_offsets, offsets={self._partition: self.next_offset})
+
+    def hurry(self) -> None:
+        self.is_leading = False
+        if self._writer is not None:
+            self._writer.hurry()
+
+    async def close(self) -> None:
+        self.is_leading = False
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.close()
+
+    # Turns.
+
+    async def follow(self, adopting: Adopting) -> None:
+        """Adopt what another process writes, until cancelled. Raises what makes it vain to go on."""
+        while True:
+            try:
+                await self._follow(adopting)
+            except (*TROUBLE, StoreUnavailable) as error:
+                _log.warning("kafka_follow_waits", partition=self._partition, error=repr(error))
+            await asyncio.sleep(self._connections.options.retry_s)
+
+    async def lead(self, owner: str, adopting: Adopting) -> None:
+        """Become the one that writes; nobody follows here meanwhile.
+
+        Parameters
+        ----------
+        owner : names this turn, and no other one ever.
+
+        Raises
+        ------
+        OwnershipLost, NotLeading
+            Another process did so at the same time; or it is not for this one any more.
+        StoreUnavailable, BrokersRefused
+            Trying again is sensible.
+        """
+        writer = PartitionWriter(
+            self._connections,
+            self._partition,
+            owner=owner,
+            clock=self._clock,
+            on_away=self._on_away,
+            may_write=self._may_write,
+        )
+        try:
+            async with asyncio.timeout(self._connections.options.attempt_s):
+                self._check_entitled()
+                await writer.open()
+                self._check_entitled()
+                await writer.claim()
+            last = await self._catch_up(adopting, at_least=writer.next_offset)
+            if last != owner:
+                raise OwnershipLost(self._connections.options.topic, self._partition, last or "nobody known")
+            self._check_entitled()
+        except BaseException as error:
+            await writer.close()
+            if isinstance(error, TROUBLE):
+                raise await self._connections.translated(error) from error
+            raise
+        writer.next_offset = self.next_offset
+        self._writer = writer
+        self.is_leading = True
+
+    async def release(self, grace_s: float) -> None:
+        """Take nothing more, and give the partition up, as soon as the batch under way is over or its time is up."""
+        self.is_leading = False
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            writer.hurry()
+            await self._idle.wait()
+        self._writer = None
+        await writer.close()
+
+    def _check_entitled(self) -> None:
+        if not self._may_write():
+            raise NotLeading(f"partition {self._partition} is not for this process to write")
+
+    # Following.
+
+    async def _catch_up(self, adopting: Adopting, *, at_least: int = 0) -> str | None:
+        """Bring the copy up to the partition's end; the owner that the last claim on the way names."""
+        partition, told, owner = self._partition, list[Told](), None
+        offsets = {partition: self.next_offset}
+        async with TopicReader(self._connections, offsets, at_least={partition: at_least}) as reader:
+            self.end = reader.ends[partition]
+            async for read in reader.events():
+                told.append(read.told)
+                if len(told) == _ADOPT_EVENTS:
+                    await self._adopt(adopting, told, read.offset + 1)
+                    told = []
+            await self._adopt(adopting, told, self.end)
+            owner = reader.claims[partition][-1] if reader.claims[partition] else None
+        self.begin = self.end = self.next_offset
+        return owner
+
+    async def _follow(self, adopting: Adopting) -> None:
+        part = self._connections.of(self._partition)
+        consumer: AIOKafkaConsumer = self._connections.consumer()
+        await consumer.start()
+        try:
+            consumer.assign([part])
+            begins = await consumer.beginning_offsets([part])
+            ends = await consumer.end_offsets([part])
+            self._check_reach(begins[part], ends[part])
+            consumer.seek(part, self.next_offset)
+            while True:
+                found = await consumer.getmany(part, timeout_ms=_POLL_MS, max_records=_PAGE_RECORDS)
+                told = [each for record in found.get(part, ()) if (each := self._told(record)) is not None]
+                reached = await consumer.position(part)
+                if told or reached - self.next_offset >= _PAGE_RECORDS:
+                    await self._adopt(adopting, told, reached)
+                elif reached > self.next_offset:  # claims, and what tells of transactions: noted with the next events
+                    self.next_offset = reached
+        finally:
+            await consumer.stop()
+
+    def _told(self, record: object) -> Told | None:
+        said = read_record(self._connections.options.topic, record.key, record.value, record.headers)  # type: ignore[attr-defined]
+        return None if isinstance(said, Claim) else said
+
+    def _check_reach(self, begin: int, end: int) -> None:
+        if not begin <= self.next_offset <= end:
+            name, here = self._connections.options.topic, f"partition {self._partition}"
+            raise TopicUnfit(name, f"{here} to have offset {self.next_offset}", f"offsets from {begin} to {end}")
+
+    async def _adopt(self, adopting: Adopting, told: Sequence[Told], reached: int) -> None:
+        note = partial(note_offsets, offsets={self._partition: reached})
+        adopted = asyncio.ensure_future(adopting(lambda: self._copy.adopt(told, note)))
+        try:
+            await asyncio.shield(adopted)
+        except asyncio.CancelledError:  # whoever leads next must not find events in the log that nobody has folded
+            await asyncio.wait([adopted])
+            raise
+        finally:
+            if adopted.done() and not adopted.cancelled() and adopted.exception() is None:
+                self.next_offset = reached
+
+    async def _records(self, events: Sequence[Event]) -> list[Record]:
+        limit, records = self._topic.record_bytes, list[Record]()
+        for count, event in enumerate(events, 1):
+            record = record_of(event, self._upcasters)
+            if record.size_bytes > limit:
+                raise RecordTooLarge("/".join(event.stream), limit, record.size_bytes)
+            records.append(record)
+            if count % _STEP_EVENTS == 0:
+                await asyncio.sleep(0)
+        return records
+
+
+async def _straight(work: Callable[[], Awaitable[Sequence[Event]]]) -> None:
+    await work()

@@ -1,0 +1,241 @@
+"""One partition on one node: absent, followed, or led, as is wanted of it; and the service that it is.
+
+What is wanted may change at any time; one task brings it about, a step after the other. A shard that is given back stays open and
+follows, so that it can be taken again in a moment. What makes it vain to go on ends the node.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Literal
+
+import structlog
+
+from actors.following import Following
+from eventstore.kafka_partition_log import PartitionLog
+from gateway.service import Service
+from kernel.clock import Clock
+from kernel.errors import OwnershipLost, StoreUnavailable
+
+Role = Literal["absent", "following", "leading"]
+
+_RETRY_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Shard:
+    """A partition here.
+
+    Parameters
+    ----------
+    open_service : opens its service, following, on a log.
+    new_log : makes the log, which asks whether this node may write, and tells when it has lost the partition.
+    new_owner : a name for each time that it is led.
+    on_changed : told when ``holds`` or ``is_complete`` have changed.
+
+    Attributes
+    ----------
+    wanted : what it is to be.
+    is_held : it was given to this node, and was not given back yet.
+    problem : why the last step did not succeed; None when it did.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        new_log: Callable[["Shard"], PartitionLog],
+        open_service: Callable[["Shard", PartitionLog], Awaitable[Service]],
+        new_owner: Callable[[], str],
+        on_changed: Callable[[], None],
+        release_s: float,
+        clock: Clock,
+    ) -> None:
+        self.partition = partition
+        self._new_log, self._open_service, self._new_owner = new_log, open_service, new_owner
+        self._on_changed, self._release_s, self._clock = on_changed, release_s, clock
+        self._log: PartitionLog | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
+        self.wanted: Role = "absent"
+        self.service: Service | None = None
+        self.is_held = False
+        self._is_leading = self._is_taking = False
+        self.problem: str | None = None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this node writes the partition, and is to go on."""
+        return self._is_leading and self.wanted == "leading" and self._log is not None and self._log.is_leading
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the copy was brought up to the end of the partition once, and is kept there."""
+        return self.service is not None
+
+    @property
+    def progress(self) -> float | None:
+        """Of a copy that is being made; None where none is."""
+        return None if self._log is None or self.service is not None else self._log.progress
+
+    def want(self, role: Role) -> None:
+        """Be this, soon."""
+        if role == self.wanted:
+            return
+        self.wanted = role
+        self._woken.set()
+        if role == "leading":
+            self.is_held = True
+            self._free.clear()
+        elif self.is_held and not (self._is_leading or self._is_taking):  # it never came to that
+            self._set_free()
+            self._on_changed()
+
+    def lost(self, error: OwnershipLost) -> None:
+        """Another process writes the partition; what was wanted is tried again, if it is still wanted."""
+        _log.warning("partition_lost", partition=self.partition, to=error.owner)
+        self._woken.set()
+
+    async def wait_open(self) -> None:
+        """Wait until there is a service for the first time."""
+        await self._opened.wait()
+
+    async def wait_free(self) -> None:
+        """Wait until it is not held any more."""
+        await self._free.wait()
+
+    async def run(self) -> None:
+        """Become what is wanted, until cancelled. Raises what the node cannot go on with."""
+        while True:
+            self._woken.clear()
+            try:
+                is_done = await self._step()
+                self.problem = None
+            except (StoreUnavailable, OwnershipLost) as error:  # NotLeading among them
+                self.problem = str(error)
+                _log.info("partition_waits", partition=self.partition, wanted=self.wanted, error=str(error))
+                is_done = False
+                await self._pause()
+            if is_done:
+                await self._wait()
+
+    async def close(self) -> None:
+        """After ``run`` was cancelled."""
+        await self._stop_following()
+        service, self.service = self.service, None
+        self._is_leading = False
+        if service is not None:
+            await service.close()
+        self._log = None
+        self._set_free()
+
+    async def _step(self) -> bool:
+        """One step towards what is wanted; whether nothing is left to do."""
+        wanted, log = self.wanted, self._log
+        if wanted == "absent":
+            if self.service is not None or self.is_held:
+                await self._give_back()
+                await self.close()
+                self._on_changed()
+            return True
+        if self.service is None or log is None:
+            await self._open()
+        elif self._is_leading and not self.is_leading:
+            await self._give_back()
+        elif wanted == "leading" and not self._is_leading:
+            await self._lead(log, self.service)
+        elif wanted == "following":
+            if self.is_held:
+                self._set_free()
+                self._on_changed()
+            self._follow(log, self.service)
+            return True
+        else:
+            return True
+        return False
+
+    async def _open(self) -> None:
+        self._log = self._new_log(self)
+        try:
+            self.service = await self._open_service(self, self._log)
+        except BaseException:
+            self._log = None
+            raise
+        self._opened.set()
+        _log.info("partition_open", partition=self.partition, offset=self._log.next_offset)
+        self._on_changed()
+
+    async def _lead(self, log: PartitionLog, service: Service) -> None:
+        began_us = self._clock.monotonic_us()
+        self._is_taking = True
+        try:
+            await self._stop_following()
+            await log.lead(self._new_owner(), Following(service.host).take)
+            if self.wanted != "leading":
+                await log.release(self._release_s)
+                return
+            service.lead()
+            self._is_leading = True
+        finally:
+            self._is_taking = False
+        taken_us = self._clock.monotonic_us() - began_us
+        _log.info("partition_led", partition=self.partition, taken_ms=taken_us // 1000)
+
+    async def _give_back(self) -> None:
+        """Stop leading: first what others wait for."""
+        log, service = self._log, self.service
+        if log is not None:
+            await log.release(self._release_s)
+        self._is_leading = False
+        if self.wanted != "leading" and self.is_held:
+            self._set_free()
+            self._on_changed()
+            _log.info("partition_given_back", partition=self.partition)
+        if service is not None and service.is_leading:
+            await service.follow()
+
+    def _set_free(self) -> None:
+        self.is_held = self.wanted == "leading"
+        if not self.is_held:
+            self._free.set()
+
+    def _follow(self, log: PartitionLog, service: Service) -> None:
+        if self._following is None:
+            self._following = asyncio.create_task(
+                log.follow(Following(service.host).take), name=f"follow-{self.partition}"
+            )
+
+    async def _stop_following(self) -> None:
+        task, self._following = self._following, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _wait(self) -> None:
+        """Until something else is wanted. Raises what ended the following, or the service."""
+        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._woken.wait(), name="woken")]
+        service = self.service
+        if service is not None:
+            waits.append(asyncio.create_task(service.wait_failed(), name="failed"))
+        own = list(waits)
+        if self._following is not None:
+            waits.append(self._following)
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in own:
+                task.cancel()
+        if service is not None and service.failure is not None:
+            raise service.failure
+        if self._following is not None and self._following.done():
+            self._following.result()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_S):
+                await self._woken.wait()
