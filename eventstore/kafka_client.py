@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -54,6 +55,7 @@ _NO_ACCESS = 29
 #: A topic that was made a moment ago is not known to every broker yet.
 _LOOKS = 6
 _LOOK_S = 0.25
+_START_GRACE_S = 1.0
 
 
 class KafkaOptions(msgspec.Struct, frozen=True):
@@ -164,6 +166,18 @@ class Connections:
             return error
         connection.close()
         return None
+
+
+async def started(starting: Coroutine[Any, Any, None]) -> None:
+    """Wait until a client has started. Cancelled halfway it would leave a connection behind, so it has a moment to get there."""
+    task = asyncio.ensure_future(starting)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=_START_GRACE_S)
+        task.cancel()
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 async def describe(connections: Connections) -> Topic:

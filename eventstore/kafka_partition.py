@@ -18,7 +18,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from eventstore.kafka_client import TROUBLE, Connections
+from eventstore.kafka_client import TROUBLE, Connections, started
 from eventstore.kafka_reader import TopicReader
 from eventstore.kafka_records import Record, claim_of
 from eventstore.primary import OnAway
@@ -80,7 +80,7 @@ class PartitionWriter:
     async def open(self) -> None:
         """Become the one that writes, whoever was before. Raises what the client raises."""
         self._producer = producer = self._connections.producer(self._partition)
-        await producer.start()
+        await started(producer.start())
 
     async def claim(self) -> None:
         """Say so in the partition."""

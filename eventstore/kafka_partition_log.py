@@ -18,7 +18,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from eventstore.event import Event
-from eventstore.kafka_client import TROUBLE, Connections, Topic
+from eventstore.kafka_client import TROUBLE, Connections, Topic, started
 from eventstore.kafka_copy import begin_following, note_offsets
 from eventstore.kafka_partition import PartitionWriter
 from eventstore.kafka_reader import TopicReader
@@ -262,8 +262,8 @@ class PartitionLog:
     async def _follow(self, adopting: Adopting) -> None:
         part = self._connections.of(self._partition)
         consumer: AIOKafkaConsumer = self._connections.consumer()
-        await consumer.start()
         try:
+            await started(consumer.start())
             consumer.assign([part])
             begins = await consumer.beginning_offsets([part])
             ends = await consumer.end_offsets([part])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from eventstore.kafka_client import Connections
+from eventstore.kafka_client import Connections, started
 from eventstore.kafka_records import Claim, order_of, read_record
 from eventstore.sqlite_writer import Told
 from kernel.errors import TopicUnfit
@@ -53,7 +53,7 @@ class TopicReader:
     async def __aenter__(self) -> "TopicReader":
         consumer = self._consumer
         try:
-            await consumer.start()
+            await started(consumer.start())
             parts = {partition: self._connections.of(partition) for partition in self._offsets}
             consumer.assign(list(parts.values()))
             ends = await self._find_ends(list(parts.values()))

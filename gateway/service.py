@@ -185,6 +185,8 @@ class Service:
     async def _leave(self) -> None:
         self.shared.host.untap(self._told_shared)
         self.models.stop_using(self.scores)
+        if self.shared is self:
+            await self.models.close()
 
     async def _settle(self) -> None:
         """Note what all leads are folded under, if they are."""

@@ -26,7 +26,7 @@ from aiokafka.protocol.group import (
     SyncGroupRequest,
 )
 
-from eventstore.kafka_client import TROUBLE, Connections
+from eventstore.kafka_client import TROUBLE, Connections, started
 from gateway.nodes.assignor import assign
 from gateway.nodes.layout import Layout, Standing, decode_layout, decode_standing, encode
 from kernel.clock import Clock
@@ -140,7 +140,7 @@ class Membership:
     async def _live(self) -> None:
         if self._coordinator is None:
             if not self._client.cluster.brokers():
-                await self._client.bootstrap()
+                await started(self._client.bootstrap())
             self._coordinator = await self._client.coordinator_lookup(CoordinationType.GROUP, self._group)
         while True:
             self._wants_to_join.clear()
@@ -199,7 +199,8 @@ class Membership:
                 self._raise(error)
             layout = decode_layout(synced.member_assignment)
             if layout is None or layout.nodes.get(standing.node) is None:
-                continue  # the member that computed it is of another mind about what is to be said
+                await asyncio.sleep(self._heartbeat_s)  # the member that computed it is of another version
+                continue
             self.generation, self.layout = generation, layout
             _log.info("nodes", generation=generation, nodes=len(layout.nodes), moves=len(layout.moves))
             self._on_layout(layout)

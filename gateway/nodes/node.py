@@ -142,12 +142,15 @@ class Node:
 
     # Life.
 
-    async def start(self) -> None:
-        """Follow partition 0, then join the others. Returns when the first layout is there."""
+    async def open(self) -> None:
+        """Follow partition 0: ``shared`` is there when it returns."""
         shared = self._shards[SHARED]
         shared.want("following")
         self._run(shared.run(), f"shard-{SHARED}")
         await self._or_failure(shared.wait_open())
+
+    async def join(self) -> None:
+        """Join the others, who may ask this node at once; returns when the first layout is there."""
         for partition, shard in self._shards.items():
             if partition != SHARED:
                 self._run(shard.run(), f"shard-{partition}")
@@ -249,6 +252,11 @@ class Node:
                 shard.want("absent")
         self._laid_out.set()
 
+    def _note_changed(self) -> None:
+        """Let the others know. Of partitions that are given back together it is the last one that tells of all."""
+        if not any(shard.is_held and shard.wanted != "leading" for shard in self._shards.values()):
+            self._membership.rejoin()
+
     async def _give_back_all(self) -> None:
         for shard in self._shards.values():
             if shard.wanted == "leading":
@@ -267,7 +275,7 @@ class Node:
             new_log=self._new_log,
             open_service=self._open_service,
             new_owner=lambda: f"{self.name}/{self._ids.uuid7()}",
-            on_changed=lambda: self._membership.rejoin(),
+            on_changed=self._note_changed,
             release_s=nodes.release_s,
             clock=self._clock,
         )
@@ -314,7 +322,7 @@ class Node:
 async def open_node(
     settings: Settings, directory: Path, *, clock: Clock, seed: int | None = None, on_fatal: OnFatal = exit_now
 ) -> Node:
-    """Become one of the nodes: follow what all leads share, and join the group.
+    """Make a node that follows what all leads share, and is to ``join`` the others.
 
     Raises
     ------
@@ -326,7 +334,7 @@ async def open_node(
     topic = await describe(Connections(kafka_options(settings)))
     node = Node(settings, directory, topic, clock=clock, ids=IdSource(clock, seed), on_fatal=on_fatal)
     try:
-        await node.start()
+        await node.open()
     except BaseException:
         await node.close()
         raise

@@ -252,6 +252,7 @@ class ScoringModels:
         self._orgs: dict[str, OrgModels] = {}
         self._reading: dict[str, asyncio.Lock] = {}
         self._users: list[Scores] = []
+        self._following: set[asyncio.Task[None]] = set()
 
     def use_in(self, scores: "Scores") -> None:
         """Tell these predictions, too, when other models are in use."""
@@ -264,8 +265,23 @@ class ScoringModels:
     def fold(self, event: Event) -> None:
         """An event of an org's stream was delivered."""
         found = self._orgs.get(event.stream.org)
-        if found is not None:
-            found.fold(event)
+        if found is None:
+            return
+        found.fold(event)
+        if event.type == MODEL_PROMOTED and not self._service.is_leading:  # promoted where the log is written
+            task = asyncio.get_running_loop().create_task(self._follow(found), name="models-follow")
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+    async def close(self) -> None:
+        """Follow no more. Idempotent."""
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+
+    async def _follow(self, models: OrgModels) -> None:
+        async with models.writing:
+            await self._put_to_use(models)
 
     def has_any(self, org: Org) -> bool:
         """Whether there is a directory for the org's models. Looks at the disk."""
@@ -333,13 +349,16 @@ class ScoringModels:
         return await asyncio.to_thread((await self.of(org)).records)
 
     async def _in_use(self, models: OrgModels, model_id: str) -> ModelRecord:
+        await self._put_to_use(models)
+        records = await asyncio.to_thread(models.records)
+        return next(each for each in records if each.id == model_id)
+
+    async def _put_to_use(self, models: OrgModels) -> None:
         await models.refresh(self._service.store)
         for each in self._users:
             scores = each.loaded(models.org.name)
             if scores is not None:
                 scores.use(models.models)
-        records = await asyncio.to_thread(models.records)
-        return next(each for each in records if each.id == model_id)
 
 
 def _family(model_id: str) -> str:

@@ -49,6 +49,7 @@ class Nodes:
         directory = self._directory / name
         directory.mkdir(exist_ok=True)
         node = self.running[name] = await open_node(settings, directory, clock=SystemClock())
+        await node.join()
         return node
 
     async def close(self, name: str) -> None:
@@ -106,6 +107,18 @@ class Nodes:
                         except StoreUnavailable:
                             pass
                     await asyncio.sleep(0.02)
+
+    def mute(self, name: str) -> asyncio.Event:
+        """Cut a node off from the others, who hear nothing of it any more, until the event is set."""
+        membership, again = self.running[name]._membership, asyncio.Event()
+        ask = membership._ask
+
+        async def asked(request: Any) -> Any:
+            await again.wait()
+            return await ask(request)
+
+        membership._ask = asked  # type: ignore[method-assign]
+        return again
 
     async def log_of(self, stream: Stream) -> list[Event]:
         owner = self.owner(stream)

@@ -1,14 +1,19 @@
 """Nodes that share a topic, on a real broker: who holds what, what they hand over, and what they never do."""
 
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from eventstore.event import Stream
-from gateway.nodes.cluster import Remote
+from gateway.nodes.cluster import Away, Remote
+from kernel.errors import NotLeading
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
-from tests.integration.nodes import bought, nodes
+from tests.integration.nodes import Nodes, bought, nodes
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -18,7 +23,7 @@ async def test_one_node_leads_everything(kafka: Cluster, tmp_path: Path) -> None
     async with nodes(topic, tmp_path, ["a"]) as group:
         assert group.leaders() == {partition: ["a"] for partition in range(4)}
         await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
-        assert sum([len(await group.log_of(Stream("default", "lead", f"l{n}"))) for n in range(40)]) == 40
+        assert sum([len(await group.log_of(_lead(f"l{n}"))) for n in range(40)]) == 40
 
 
 async def test_two_nodes_share_and_each_knows_the_other(kafka: Cluster, tmp_path: Path) -> None:
@@ -37,10 +42,12 @@ async def test_two_nodes_share_and_each_knows_the_other(kafka: Cluster, tmp_path
         await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
         await group.put(*(bought(f"l{n}", f"f{n}") for n in range(40)))
         for n in range(40):
-            log = await group.log_of(Stream("default", "lead", f"l{n}"))
+            log = await group.log_of(_lead(f"l{n}"))
             assert [event.id for event in log] == [f"e{n}", f"f{n}"]
-            owner = group.owner(Stream("default", "lead", f"l{n}"))
+            owner = group.owner(log[0].stream)
+            assert owner is not None
             entity = await owner.read(log[0].stream)
+            assert entity is not None
             assert entity.version == 2
 
 
@@ -52,5 +59,90 @@ async def test_a_planned_stop_hands_over(kafka: Cluster, tmp_path: Path) -> None
         await group.wait_level()
         assert group.leaders() == {partition: ["b"] for partition in range(5)}
         for n in range(40):
-            log = await group.log_of(Stream("default", "lead", f"l{n}"))
+            log = await group.log_of(_lead(f"l{n}"))
             assert [event.id for event in log] == [f"e{n}"]
+
+
+async def test_a_node_that_is_cut_off_answers_nothing_fresh_and_stores_nothing(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, partitions=5, attempt_s=5)
+    async with nodes(topic, tmp_path, ["a", "b"]) as group:
+        await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
+        cut, other = group.running["a"], group.running["b"]
+        was_led = dict(cut.led())
+        again = group.mute("a")
+        with watching(group):
+            await group.wait(lambda: len(other.led()) == 5)
+            assert cut.led() == {}
+            for partition, service in was_led.items():
+                assert isinstance(cut.place(partition), Away)
+                if partition:
+                    lead = next(f"l{n}" for n in range(40) if cut.partition_of(_lead(f"l{n}")) == partition)
+                    with pytest.raises(NotLeading):
+                        await service.ingest.submit([bought(lead, "late")])
+            await group.put(*(bought(f"l{n}", f"f{n}") for n in range(40)))
+            again.set()
+            await group.wait_level()
+        for n in range(40):
+            assert [event.id for event in await group.log_of(_lead(f"l{n}"))] == [f"e{n}", f"f{n}"]
+
+
+async def test_a_storm_of_comings_and_goings_loses_nothing(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, partitions=4, attempt_s=5)
+    chance = random.Random(5)
+    stored: dict[str, list[str]] = {}
+    is_over = asyncio.Event()
+
+    async def load(group: Nodes, number: int) -> None:
+        count = 0
+        while not is_over.is_set():
+            lead = f"l{number}-{count % 7}"
+            await group.put(bought(lead, f"e{count}"))
+            if chance.random() < 0.2:  # as whoever has lost an answer does
+                await group.put(bought(lead, f"e{count}"))
+            stored.setdefault(lead, []).append(f"e{count}")
+            count += 1
+
+    async with nodes(topic, tmp_path, ["a"]) as group:
+        writers = [asyncio.create_task(load(group, number)) for number in range(4)]
+        with watching(group):
+            for turn in range(8):
+                name = "bcd"[turn % 3]
+                if name in group.running:
+                    await (group.stop(name) if turn % 2 else group.close(name))
+                else:
+                    await group.open(name)
+                await asyncio.sleep(chance.random() / 2)
+            await group.wait_level()
+        is_over.set()
+        await asyncio.gather(*writers)
+        assert sum(map(len, stored.values())) > 100
+        for lead, ids in stored.items():
+            assert [event.id for event in await group.log_of(_lead(lead))] == ids
+            owner = group.owner(_lead(lead))
+            assert owner is not None
+            entity = await owner.read(_lead(lead))
+            assert entity is not None
+            assert entity.version == len(ids)
+
+
+def _lead(name: str) -> Stream:
+    return Stream("default", "lead", name)
+
+
+@contextmanager
+def watching(group: Nodes) -> Iterator[None]:
+    """Nowhere within do two nodes answer for one partition at the same time."""
+    faults: list[object] = []
+
+    async def look() -> None:
+        while True:
+            faults.extend(names for names in group.leaders().values() if len(names) > 1)
+            await asyncio.sleep(0.005)
+
+    task = asyncio.get_running_loop().create_task(look())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+    assert faults == []
