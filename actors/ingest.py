@@ -28,11 +28,15 @@ _ANSWER_EVENTS = 64
 
 
 class Receipt(NamedTuple):
-    """What became of a request: an outcome per event, how many are newly stored, and how many of those are dead."""
+    """What became of a request: an outcome per event, how many are newly stored, and how many of those are dead.
+
+    ``is_folded`` is false where the caller did not wait that long; ``dead`` is then not known, and 0.
+    """
 
     outcomes: list[Outcome]
     new: int
     dead: int
+    is_folded: bool = True
 
 
 class IntakeStatistics(msgspec.Struct, frozen=True):
@@ -46,12 +50,13 @@ class IntakeStatistics(msgspec.Struct, frozen=True):
 class _Call:
     """One request: its events, and the receipt that it waits for. Under way until it has one, wanted or not."""
 
-    __slots__ = ("events", "is_under_way", "receipt", "size_bytes")
+    __slots__ = ("events", "is_under_way", "receipt", "size_bytes", "stored")
 
     def __init__(self, events: Sequence[NewEvent], size_bytes: int, receipt: asyncio.Future[Receipt]) -> None:
         self.events = events
         self.size_bytes = size_bytes
         self.receipt = receipt
+        self.stored: asyncio.Future[list[Outcome]] | None = None  #: for who wants to know before they are folded
         self.is_under_way = True
 
 
@@ -105,8 +110,14 @@ class Ingest:
         self._is_folding = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> Receipt:
+    async def submit(
+        self, events: Sequence[NewEvent], *, is_atomic: bool = False, fold_timeout_s: float | None = None
+    ) -> Receipt:
         """Store events and fold them; returns when both are done, duplicates' first occurrences included.
+
+        Parameters
+        ----------
+        fold_timeout_s : return so long after they are stored even if they are not folded; None: wait.
 
         Raises
         ------
@@ -120,11 +131,12 @@ class Ingest:
             self._full += 1
             raise IntakeFull(f"{self._events} events of {self._bytes} bytes are under way")
         self._host.admit(events)
-        return await self._begin(events, size_bytes, is_atomic)
+        call = self._begin(events, size_bytes, is_atomic)
+        return await (call.receipt if fold_timeout_s is None else _in_time(call, fold_timeout_s))
 
     async def record(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> Receipt:
         """Store and fold without a bound: for events of the system itself, which bounds them in its own way."""
-        return await self._begin(events, _size_bytes(events), is_atomic)
+        return await self._begin(events, _size_bytes(events), is_atomic).receipt
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -139,19 +151,19 @@ class Ingest:
             return True
         return self._events + events <= self._max_events and self._bytes + size_bytes <= self._max_bytes
 
-    def _begin(self, events: Sequence[NewEvent], size_bytes: int, is_atomic: bool) -> asyncio.Future[Receipt]:
-        """The request's receipt, once it is folded. Whether anybody still waits for it then changes nothing."""
+    def _begin(self, events: Sequence[NewEvent], size_bytes: int, is_atomic: bool) -> _Call:
+        """The request, with its receipt once it is folded. Whether anybody still waits for it then changes nothing."""
         call = _Call(events, size_bytes, asyncio.get_running_loop().create_future())
         self._events += len(events)
         self._bytes += size_bytes
         if is_atomic:  # stored whole or not at all, so it is an append by itself
             self._spawn(self._append((call,), is_atomic=True), "ingest-atomic")
-            return call.receipt
+            return call
         self._waiting.append(call)
         if not self._is_appending:
             self._is_appending = True
             self._spawn(self._append_waiting(), "ingest-append")
-        return call.receipt
+        return call
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -196,6 +208,7 @@ class Ingest:
             self._refuse(calls, error)
             raise
         else:
+            _tell_stored(calls, outcomes)
             self._landed.append(_Append(calls, outcomes, token))
             if not self._is_folding:
                 self._is_folding = True
@@ -280,6 +293,33 @@ class Ingest:
 
 def _size_bytes(events: Sequence[NewEvent]) -> int:
     return sum([len(event.data) for event in events]) + _EVENT_BYTES * len(events)
+
+
+async def _in_time(call: _Call, fold_timeout_s: float) -> Receipt:
+    """The receipt, or, where folding takes longer than that, one that says only what is stored."""
+    call.stored = asyncio.get_running_loop().create_future()
+    await asyncio.wait((call.stored, call.receipt), return_when=asyncio.FIRST_COMPLETED)
+    if not call.receipt.done():
+        await asyncio.wait((call.receipt,), timeout=fold_timeout_s)
+    if call.receipt.done():
+        return call.receipt.result()
+    call.receipt.add_done_callback(_forgotten)
+    outcomes = call.stored.result()
+    return Receipt(outcomes, len(_landed(call, outcomes).new), 0, is_folded=False)
+
+
+def _forgotten(receipt: asyncio.Future[Receipt]) -> None:
+    """Nobody waits for it: what it ended in is no error that nobody saw."""
+    if not receipt.cancelled():
+        receipt.exception()
+
+
+def _tell_stored(calls: Sequence[_Call], outcomes: Sequence[Outcome]) -> None:
+    start = 0
+    for call in calls:
+        if call.stored is not None and not call.stored.done():
+            call.stored.set_result(list(outcomes[start : start + len(call.events)]))
+        start += len(call.events)
 
 
 def _portions(append: _Append) -> Iterator[list[_Landed]]:

@@ -64,6 +64,10 @@ class ReadyResponse(web.StreamResponse):
     def keep_alive(self) -> bool:
         return True
 
+    def parts(self) -> tuple[bytes, bytes]:
+        """The head without its last lines, and the body."""
+        return self._ready[0], b"".join(self._ready[2:])
+
     @property
     def body_length(self) -> int:
         return sum(map(len, self._ready[2:]))

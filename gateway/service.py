@@ -112,6 +112,7 @@ class Service:
         self.recorder: Recorder = ingest
         self._ticking = ticking
         self.jobs = Jobs(clock, ids)
+        self.part_jobs = Jobs(clock, ids)  #: what jobs of several services make this one do
         self.feed = Feed(orgs=orgs, store=store, host=host, clock=clock, settings=settings.stream)
         self.lists = Lists(settings=settings, orgs=orgs, store=store, host=host, clock=clock, ids=ids)
         self.dates = Dates()
@@ -150,6 +151,7 @@ class Service:
             self.lists.close,
             self.retraining.close,
             self.jobs.close,
+            self.part_jobs.close,
             self.triggered.close,
             self._close_alerts,
             self.predictor.close,

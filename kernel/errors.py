@@ -30,6 +30,7 @@
     │  ├ UnknownFeature
     │  └ DefinitionError            a pack that cannot be compiled: file, line, hint
     │     └ DuplicateFeature
+    ├ NodeUnreachable*              another node did not answer
     ├ NotDelivered                  a webhook's receiver did not take what was posted
     ├ InvalidDefinition             a policy, a rule or an expression that was sent: each fault by path
     ├ ActorError
@@ -261,6 +262,20 @@ class InvalidDefinition(LeadwheelError):
         path, expected, actual = self.faults[0]
         more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
         super().__init__(f"{path or 'the definition'}: expected {expected}, got {actual}{more}")
+
+
+class NodeUnreachable(LeadwheelError):
+    """Another node gave no answer.
+
+    ``was_sent``: it may have done all the same what it was asked. ``was_closed``: the connection ended before anything of an
+    answer came, as that of a node does which has closed it for being idle.
+    """
+
+    is_transient = True
+
+    def __init__(self, reason: str, *, was_sent: bool, was_closed: bool = False) -> None:
+        super().__init__(reason)
+        self.was_sent, self.was_closed = was_sent, was_closed
 
 
 class NotDelivered(LeadwheelError):

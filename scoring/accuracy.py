@@ -167,6 +167,13 @@ class Accuracy:
             tally.add(validated.probability, validated.previous, -1)
         tally.add(validated.probability, validated.verdict)
 
+    def include(self, other: "Accuracy") -> None:
+        """Add all that another one counted, of other predictions."""
+        for key, tally in other._tallies.items():
+            self._tallies.setdefault(key, Tally()).include(tally)
+        for place, since_us in other._since.items():
+            self._since[place] = min(since_us, self._since.get(place, since_us))
+
     def report(self, configuration: str, kind: PredictionType = "CONVERSION") -> AccuracyReport:
         """All that is known of a configuration's predictions of one type."""
         chosen = [(key, tally) for key, tally in self._of(configuration, kind)]

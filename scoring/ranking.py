@@ -40,6 +40,10 @@ class Ranking:
     def get(self, lead: str) -> Standing | None:
         return self._of.get(lead)
 
+    def counts(self) -> list[int]:
+        """How many stand at each priority, from 0."""
+        return [len(heap) for heap in self._heaps]
+
     def leads(self) -> list[str]:
         """All that have a place, in no order."""
         return list(self._of)

@@ -51,11 +51,15 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class LeadPage(NamedTuple):
-    """Leads as of one instant; ``last`` is None at the end of the list."""
+    """Leads as of one instant, each with its place in the list of that id.
+
+    ``last`` is where the list goes on, None at its end; ``list_id`` is empty where nobody can go on.
+    """
 
     as_of_us: int
-    rows: list[Row]
-    last: tuple[str, Place] | None
+    list_id: str
+    rows: list[tuple[Place, Row]]
+    last: Place | None
 
 
 class _Building(NamedTuple):
@@ -124,11 +128,14 @@ class OrgLists:
         limit: int,
         after: tuple[str, Place] | None,
         is_wanted: Callable[[str], bool] | None = None,
+        *,
+        is_part: bool = False,
     ) -> LeadPage:
         """A page of a list.
 
         Parameters
         ----------
+        is_part : somebody may go on behind any of its leads, so that the list is kept even if this is its end.
         is_wanted : of all leads, by id, only those for which it is true when the list begins.
 
         Raises
@@ -146,13 +153,15 @@ class OrgLists:
                 if standing is None:
                     detail = "the list is no longer kept as it was: begin again without a cursor"
                     raise Problem("invalid_cursor", f"cursor: {detail}")
-                numbers, last = standing.page(limit, place)
+                places, is_end = standing.page(limit, place)
             else:
                 standing = await self._select(kept, question, now_us, is_wanted)
-                numbers, last = standing.page(limit, None)
-                list_id = "" if last is None else self._begun.add(standing)
-            rows = kept.table.rows(numbers, question.shown)
-        return LeadPage(now_us, rows, None if last is None else (list_id, last))
+                places, is_end = standing.page(limit, None)
+                list_id = "" if is_end and not is_part else self._begun.add(standing)
+            last = None if is_end else places[-1]
+            places = [place for place in places if kept.table.is_listed(place.number)]
+            rows = kept.table.rows([place.number for place in places], question.shown)
+        return LeadPage(now_us, list_id, list(zip(places, rows, strict=True)), last)
 
     async def refresh(self) -> None:
         """Bring the table to now, if it is behind."""

@@ -52,7 +52,7 @@ class Decider:
             ``invalid_body``, ``policy_not_found``, ``decision_conflict``, ``no_eligible_arm``.
         StoreUnavailable, IntakeFull
         """
-        _check(request)
+        check(request)
         policies = await self._service.policies.of(org)
         await policies.entity(name)
         if request.decision_id is None:
@@ -100,7 +100,7 @@ class Decider:
         outcome = receipt.outcomes[0]
         if isinstance(outcome, Refused):
             activity.release(key, decision_id)
-            raise _conflict(decision_id)
+            raise conflict(decision_id)
         service.decided[made.reason] += 1
         return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else made
 
@@ -113,7 +113,8 @@ class Decider:
         return service.empty(stream) if lead is None else lead
 
 
-def _check(request: Request) -> None:
+def check(request: Request) -> None:
+    """What the form of a request cannot say. Raises ``Problem``."""
     try:
         check_request(request)
     except InvalidDefinition as error:
@@ -139,11 +140,12 @@ def _same(event: Event, policy: str, request: Request) -> DecisionMade:
     made: DecisionMade = payload_of(event)
     lead = event.stream.id if event.stream.kind == "lead" else None
     if made.policy != policy or lead != request.lead:
-        raise _conflict(made.decision_id)
+        raise conflict(made.decision_id)
     return made
 
 
-def _conflict(decision_id: str) -> Problem:
+def conflict(decision_id: str) -> Problem:
+    """The refusal of an id that another decision has."""
     return Problem("decision_conflict", f"decision {decision_id} was made for another policy or lead")
 
 

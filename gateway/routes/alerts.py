@@ -9,8 +9,9 @@ import msgspec
 from aiohttp import web
 
 from eventstore.event import NewEvent, Stream
+from gateway.listing import Item, Listing, Part, part_of
 from gateway.orgs import Org
-from gateway.parameters import choice, page_of, query_of
+from gateway.parameters import Page, choice, page_of, query_of
 from gateway.problems import Problem
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Query, Route
@@ -38,13 +39,24 @@ class AlertList(msgspec.Struct, frozen=True):
 
 
 async def list_alerts(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await ALERTS.answer(service, request, org)
+
+
+def _wanted(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in request.rel_url.query.items() if name in _FILTERS}
+
+
+def _page(request: web.Request, org: Org, key: Any) -> Page:
     query = query_of(request, (*_FILTERS, "limit", "cursor"))
     for name, known in (("state", STATES), ("severity", SEVERITIES)):
         if name in query:
             choice(query, name, known)
     wanted = {name: query[name] for name in _FILTERS if name in query}
-    page = page_of(query, "alerts", org.name, msgspec.json.encode(wanted).decode(), key=tuple[str, str])
-    after = None if page.after is None else tuple(page.after)
+    return page_of(query, "alerts", org.name, msgspec.json.encode(wanted).decode(), key=key)
+
+
+async def _part(service: Service, request: web.Request, org: Org, place: list[Any] | None, limit: int) -> Part:
+    wanted, after = _wanted(request), None if place is None else tuple(place)
     board = (await service.alerts.of(org)).board
     found: list[Alert] = []
     alerts = list(board.newest_first())
@@ -52,9 +64,11 @@ async def list_alerts(service: Service, request: web.Request, org: Org) -> web.R
         if start:
             await asyncio.sleep(0)
         chosen = [each for each in alerts[start : start + _AT_ONCE] if _is_wanted(each, wanted, after)]
-        found = nlargest(page.limit + 1, [*found, *chosen], key=_place)
-    shown = found[: page.limit]
-    return json_response(page.answer(shown, list(_place(shown[-1])) if len(found) > page.limit else None))
+        found = nlargest(limit + 1, [*found, *chosen], key=_place)
+    return part_of([Item([[each.raised_at], [each.id]], list(_place(each)), each) for each in found], limit)
+
+
+ALERTS = Listing(_page, _part, tuple[str, str])
 
 
 async def acknowledge(service: Service, request: web.Request, org: Org) -> web.Response:

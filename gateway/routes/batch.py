@@ -55,20 +55,49 @@ _ENCODER = msgspec.json.Encoder()
 
 
 async def batch_features(service: Service, request: web.Request, org: Org) -> web.Response:
+    wanted, ask = await asked(service, request, org)
+    found = await values(service, org, wanted.leads, ask)
+    return answer(ask, found, wanted.leads)
+
+
+class BatchValues(msgspec.Struct, frozen=True):
+    """Encoded values, in the order of the leads asked for; None for one that is not known. All as of one instant."""
+
+    as_of_us: int
+    catalogue: str
+    parts: list[bytes | None]
+
+
+async def asked(service: Service, request: web.Request, org: Org) -> tuple[BatchRequest, Ask]:
+    """The body, and what it asks for. Raises ``Problem`` or ``UnknownFeature``."""
     query_of(request, ())
     wanted = await decode_body(request, _DECODER, BatchRequest)
+    return wanted, ask_of_batch(service, org, wanted)
+
+
+def ask_of_batch(service: Service, org: Org, wanted: BatchRequest) -> Ask:
+    """What a body asks for. Raises ``Problem`` or ``UnknownFeature``."""
     now_us = service.clock.now_us()
     at_us = time_value(wanted.at, "at", now_us)
     known_at_us = not_ahead(time_value(wanted.known_at, "known_at", now_us), now_us)
     form = wanted.format or "list"
     span, _ = span_of(org, wanted.views, wanted.features, wanted.service, form)
-    ask = Ask(span, form, False, at_us, known_at_us)
+    return Ask(span, form, False, at_us, known_at_us)
+
+
+async def values(service: Service, org: Org, leads: Sequence[str], ask: Ask) -> BatchValues:
+    """The values of leads."""
     if ask.is_live:
-        parts, as_of_us = await _live(service, org, wanted.leads, ask)
+        parts, as_of_us = await _live(service, org, leads, ask)
     else:
-        as_of_us = now_us if at_us is None else at_us
-        parts = await _at(service, org, wanted.leads, ask, as_of_us)
-    return web.Response(body=_body(ask, as_of_us, wanted.leads, parts), content_type="application/json")
+        as_of_us = service.clock.now_us() if ask.at_us is None else ask.at_us
+        parts = await _at(service, org, leads, ask, as_of_us)
+    return BatchValues(as_of_us, ask.span.fingerprint, parts)
+
+
+def answer(ask: Ask, found: BatchValues, leads: Sequence[str]) -> web.Response:
+    """The answer to a batch."""
+    return web.Response(body=_body(ask, found.as_of_us, leads, found.parts), content_type="application/json")
 
 
 async def _live(service: Service, org: Org, leads: Sequence[str], ask: Ask) -> tuple[list[bytes | None], int]:

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from eventstore.event import NewEvent, Stream
 from eventstore.system import DeadLetterRetried
+from gateway.listing import Item, Listing, Part, part_of
 from gateway.orgs import Org
-from gateway.parameters import page_of, query_of
+from gateway.parameters import Page, page_of, query_of
 from gateway.problems import Problem
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Route
@@ -50,16 +51,23 @@ class _Place(NamedTuple):
 
 
 async def list_dead_letters(service: Service, request: web.Request, org: Org) -> web.Response:
-    page = page_of(query_of(request, ("limit", "cursor")), "dead-letters", org.name, key=tuple[int, int])
-    after = _Place(*page.after) if page.after is not None else _Place(0, 0)
-    found: list[tuple[_Place, Stream, DeadLetter]] = []
-    async for each in _letters(service, org.name, after):
-        found.append(each)
-        if len(found) > page.limit:
+    return await DEAD_LETTERS.answer(service, request, org)
+
+
+def _page(request: web.Request, org: Org, key: Any) -> Page:
+    return page_of(query_of(request, ("limit", "cursor")), "dead-letters", org.name, key=key)
+
+
+async def _part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
+    found: list[Item] = []
+    async for each in _letters(service, org.name, _Place(0, 0) if after is None else _Place(*after)):
+        found.append(Item(each[0], list(each[0]), _document(*each)))
+        if len(found) > limit:
             break
-    chosen = found[: page.limit]
-    last_key: list[Any] | None = list(chosen[-1][0]) if len(found) > page.limit else None
-    return json_response(page.answer([_document(*each) for each in chosen], last_key))
+    return part_of(found, limit)
+
+
+DEAD_LETTERS = Listing(_page, _part, tuple[int, int])
 
 
 async def _letters(service: Service, org: str, after: _Place) -> AsyncIterator[tuple[_Place, Stream, DeadLetter]]:

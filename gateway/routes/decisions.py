@@ -14,8 +14,9 @@ from bandit.learners.learner import REWARD_MAX
 from bandit.records import DecisionRecord, State
 from eventstore.event import Event, Stream
 from gateway.bodies import decode_body, decoded
+from gateway.listing import Item, Listing, Part
 from gateway.orgs import Org
-from gateway.parameters import flag, page_of, query_of
+from gateway.parameters import Page, flag, page_of, query_of
 from gateway.policies.rewarding import activate, found_decision, record, records, reward
 from gateway.problems import Invalid, Problem, ProblemDocument, code_of, document
 from gateway.ready import ready_json
@@ -110,14 +111,14 @@ class DecisionList(msgspec.Struct, frozen=True):
 
 Members = Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=DECISIONS_MAX)]
 Asked = Request | Annotated[list[Request], Meta(min_length=1, max_length=DECISIONS_MAX)]
-_DECODER = msgspec.json.Decoder(Request | Members)
-_MEMBER = msgspec.json.Decoder(Request)
+DECODER = msgspec.json.Decoder(Request | Members)
+MEMBER = msgspec.json.Decoder(Request)
 _REWARD = msgspec.json.Decoder(RewardRequest)
 
 
 async def decide(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
     query_of(request, ())
-    wanted = await decode_body(request, _DECODER, Request | Members)
+    wanted = await decode_body(request, DECODER, Request | Members)
     policy = request.match_info["policy"]
     if isinstance(wanted, Request):
         decision = await service.decider.decide(org, policy, wanted)
@@ -129,7 +130,7 @@ async def decide(service: Service, request: web.Request, org: Org) -> web.Stream
 
 async def _member(service: Service, org: Org, policy: str, wanted: msgspec.Raw) -> Decision | ListedDecision:
     try:
-        return await service.decider.decide(org, policy, decoded(wanted, _MEMBER, Request))
+        return await service.decider.decide(org, policy, decoded(wanted, MEMBER, Request))
     except Exception as error:
         if code_of(error) is None:
             raise
@@ -167,14 +168,28 @@ async def get_decision(service: Service, request: web.Request, org: Org) -> web.
 
 
 async def list_decisions(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await DECISIONS.answer(service, request, org)
+
+
+def _page(request: web.Request, org: Org, key: Any) -> Page:
     query = query_of(request, ("limit", "cursor", "policy", "lead"))
-    policy, lead = query.get("policy"), query.get("lead")
-    page = page_of(query, "decisions", org.name, policy or "", lead or "", key=tuple[int])
-    before = None if page.after is None else Position(page.after[0])
-    chosen = await _chosen(service, org, policy, lead, before, page.limit + 1)
-    shown = chosen[: page.limit]
-    items = [_document(each) for each in await records(service, org, shown)]
-    return json_response(page.answer(items, [shown[-1].position] if len(chosen) > page.limit else None))
+    return page_of(query, "decisions", org.name, query.get("policy", ""), query.get("lead", ""), key=key)
+
+
+async def _part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
+    """The newest first: by when they were made, where they stand in several logs."""
+    policy, lead = request.rel_url.query.get("policy"), request.rel_url.query.get("lead")
+    before = None if after is None else Position(after[0])
+    chosen = await _chosen(service, org, policy, lead, before, limit + 1)
+    found = await records(service, org, chosen[:limit])
+    items = [
+        Item((-event.recorded_us, -event.position), [event.position], _document(each))
+        for event, each in zip(chosen[:limit], found, strict=True)
+    ]
+    return Part(items, len(chosen) <= limit)
+
+
+DECISIONS = Listing(_page, _part, tuple[int])
 
 
 async def _chosen(

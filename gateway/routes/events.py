@@ -55,7 +55,7 @@ async def post_events(service: Service, request: web.Request, org: Org) -> web.S
     is_atomic = flag(query_of(request, ("atomic",)), "atomic")
     body = await read_body(request)
     mode = cloudevents.mode_of(request.headers)
-    admitted = await finish_politely(_admitting(org, mode, request.headers, body))
+    admitted = await finish_politely(admitting(org, mode, request.headers, body))
     if is_atomic and admitted.rejected:
         service.outcomes["rejected"] += len(admitted.rejected)
         service.count_refused(each.code for each in admitted.rejected)
@@ -70,7 +70,7 @@ async def post_events(service: Service, request: web.Request, org: Org) -> web.S
     return ready_json(request, service.dates.line(service.clock.now_us()), _encode(answer))
 
 
-def _admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Headers, body: bytes) -> Steps[Admitted]:
+def admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Headers, body: bytes) -> Steps[Admitted]:
     """The door of the org, through the adapter where the events are CloudEvents."""
     if mode is None:
         return org.admission.admitting_body(body, headers.get("Content-Type", "application/json"))

@@ -7,9 +7,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from gateway.bodies import decode_body
-from gateway.jobs import Job, JobDocument
+from gateway.jobs import Job, JobDocument, Work
+from gateway.listing import Item, Listing, Part, part_of
 from gateway.orgs import Org
-from gateway.parameters import page_of, query_of
+from gateway.parameters import Page, page_of, query_of
 from gateway.problems import invalid_parameter
 from gateway.rebuilding import replay, replay_policies, verify
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
@@ -42,6 +43,13 @@ _DECODER = msgspec.json.Decoder(JobRequest)
 
 
 async def start_job(service: Service, request: web.Request, org: Org) -> web.Response:
+    wanted = await job_asked(request, org)
+    job = service.jobs.start(wanted.kind, org.name, work_of(service, org, wanted), is_alone=wanted.kind != "train")
+    return json_response(job.document(), 202)
+
+
+async def job_asked(request: web.Request, org: Org) -> JobRequest:
+    """The job that a body asks for. Raises ``Problem`` or ``UnknownFeature``."""
     query_of(request, ())
     wanted = await decode_body(request, _DECODER, JobRequest)
     if wanted.kind != "verify" and wanted.sample is not None:
@@ -58,36 +66,47 @@ async def start_job(service: Service, request: web.Request, org: Org) -> web.Res
         if view not in known:
             raise UnknownFeature(view)
     if wanted.kind == "train":
-        return _start_training(service, org, wanted.training or TrainingRequest())
+        check_training(org, wanted.training or TrainingRequest())
+    return wanted
+
+
+def work_of(service: Service, org: Org, wanted: JobRequest) -> Work:
+    """What a job does to the log of a service."""
 
     async def work(job: Job) -> dict[str, Any]:
+        if wanted.kind == "train":
+            return await train_org(service, job, org, wanted.training or TrainingRequest())
         if wanted.policies:
             return await replay_policies(service, job, org)
         return await (
             replay(service, job, wanted.views) if wanted.kind == "replay" else verify(service, job, wanted.sample)
         )
 
-    job = service.jobs.start(wanted.kind, org.name, work)
-    return json_response(job.document(), 202)
-
-
-def _start_training(service: Service, org: Org, wanted: TrainingRequest) -> web.Response:
-    check_training(org, wanted)
-
-    async def work(job: Job) -> dict[str, Any]:
-        return await train_org(service, job, org, wanted)
-
-    return json_response(service.jobs.start("train", org.name, work, is_alone=False).document(), 202)
+    return work
 
 
 async def list_jobs(service: Service, request: web.Request, org: Org) -> web.Response:
-    page = page_of(query_of(request, ("limit", "cursor")), "jobs", org.name, key=tuple[int, str])
+    return await JOBS.answer(service, request, org)
+
+
+def _page(request: web.Request, org: Org, key: Any) -> Page:
+    return page_of(query_of(request, ("limit", "cursor")), "jobs", org.name, key=key)
+
+
+async def _part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
+    return part(service, org, after, limit)
+
+
+def part(service: Service, org: Org, after: list[Any] | None, limit: int) -> Part:
+    """The jobs of a service behind a place, newest first."""
     jobs = service.jobs.of_org(org.name)
-    if page.after is not None:
-        jobs = [job for job in jobs if [job.created_us, job.id] < page.after]
-    chosen = jobs[: page.limit]
-    last_key = [chosen[-1].created_us, chosen[-1].id] if len(jobs) > page.limit else None
-    return json_response(page.answer([job.document() for job in chosen], last_key))
+    if after is not None:
+        jobs = [job for job in jobs if [job.created_us, job.id] < after]
+    chosen = [Item([-job.created_us, [job.id]], [job.created_us, job.id], job.document()) for job in jobs[: limit + 1]]
+    return part_of(chosen, limit)
+
+
+JOBS = Listing(_page, _part, tuple[int, str])
 
 
 async def get_job(service: Service, request: web.Request, org: Org) -> web.Response:

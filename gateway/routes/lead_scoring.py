@@ -9,21 +9,22 @@ from msgspec import Meta
 
 from eventstore.event import Stream
 from gateway.bodies import decode_body, read_body
-from gateway.jobs import Job, JobDocument
+from gateway.jobs import Job, JobDocument, Work
+from gateway.listing import Item, Listing, Part
 from gateway.orgs import Org
-from gateway.parameters import choice, flag, page_of, query_of
+from gateway.parameters import Page, choice, flag, page_of, query_of
 from gateway.problems import Problem, invalid_parameter
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Query, Route
 from gateway.scoring.bulk import bulk_predict
 from gateway.scoring.importance import ImportanceAnswer, importance_of
 from gateway.scoring.predicting import book_of
-from gateway.scoring.scores import OrgScores
+from gateway.scoring.scores import OrgScores, no_configuration
 from gateway.service import Service
 from kernel.settings_scoring import DEFAULT_CONFIGURATION
 from kernel.times import format_time
 from projections.entity import FoldedEntity
-from scoring.accuracy import AccuracyReport
+from scoring.accuracy import Accuracy, AccuracyReport
 from scoring.lead_features import LeadFeatures, lead_features
 from scoring.model import PredictionType
 from scoring.prediction import Prediction
@@ -32,7 +33,7 @@ from scoring.ranking import Standing
 
 BASE = "/api/lead-scoring"
 TYPES: tuple[PredictionType, ...] = get_args(PredictionType)
-_BULK = "bulk_predict"
+BULK = "bulk_predict"
 _SHOWN_DEFAULT, _SHOWN_MAX = 20, 1000
 
 CONFIGURATION = Query("configId", "A scoring configuration", {"type": "string", "default": DEFAULT_CONFIGURATION})
@@ -125,19 +126,35 @@ async def validate(service: Service, request: web.Request, org: Org) -> web.Resp
 
 
 async def start_bulk(service: Service, request: web.Request, org: Org) -> web.Response:
+    wanted = await bulk_asked(request)
+    _, configuration = await _configured(service, request, org)
+    job = service.jobs.start(BULK, org.name, bulk_work(service, org, configuration, wanted), is_alone=False)
+    return json_response(BulkAnswer(job.id), 202)
+
+
+async def bulk_asked(request: web.Request) -> BulkRequest:
+    """What a body asks for. Raises ``Problem``."""
     query_of(request, ())
     has_body = bool(await read_body(request)) if request.can_read_body else False
-    wanted = await decode_body(request, _BULK_DECODER, BulkRequest) if has_body else BulkRequest()
-    scores, configuration = await _configured(service, request, org)
+    return await decode_body(request, _BULK_DECODER, BulkRequest) if has_body else BulkRequest()
+
+
+def bulk_work(service: Service, org: Org, configuration: str, wanted: BulkRequest) -> Work:
+    """Predicts leads of a service."""
 
     async def work(job: Job) -> dict[str, Any]:
-        least = -int(-wanted.min_score // 1)
+        scores = await service.scores.of(org)
+        least, is_forced = least_of(wanted.min_score), wanted.force_refresh
         return await bulk_predict(
-            service, job, scores, configuration, limit=wanted.limit, least=least, is_forced=wanted.force_refresh
+            service, job, scores, configuration, limit=wanted.limit, least=least, is_forced=is_forced
         )
 
-    job = service.jobs.start(_BULK, org.name, work, is_alone=False)
-    return json_response(BulkAnswer(job.id), 202)
+    return work
+
+
+def least_of(min_score: float) -> int:
+    """The least priority, a whole number: 79.5 asks for 80 or more."""
+    return -int(-min_score // 1)
 
 
 async def get_bulk(service: Service, request: web.Request, org: Org) -> web.Response:
@@ -155,29 +172,51 @@ async def cancel_bulk(service: Service, request: web.Request, org: Org) -> web.R
 
 
 async def ranked_leads(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await RANKED.answer(service, request, org)
+
+
+def _ranked_page(request: web.Request, org: Org, key: Any) -> Page:
     query = query_of(request, ("limit", "cursor", "minScore"))
-    return await _list(service, request, org, query, None, _limit(query, "limit", _SHOWN_DEFAULT))
+    return _ranking_page(request, org, query, _limit(query, "limit", _SHOWN_DEFAULT), key)
 
 
 async def top_leads(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await TOP.answer(service, request, org)
+
+
+def _top_page(request: web.Request, org: Org, key: Any) -> Page:
     query = query_of(request, ("n", "cursor"))
-    return await _list(service, request, org, query, None, _limit(query, "n", 10))
+    return _ranking_page(request, org, query, _limit(query, "n", 10), key)
 
 
 async def leads_by_tier(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await OF_TIER.answer(service, request, org)
+
+
+def _tier_page(request: web.Request, org: Org, key: Any) -> Page:
     query = query_of(request, ("limit", "cursor", "tier"))
-    tier = cast("Tier", choice(query, "tier", TIERS))
-    return await _list(service, request, org, query, tier, _limit(query, "limit", _SHOWN_DEFAULT))
+    return _ranking_page(request, org, query, _limit(query, "limit", _SHOWN_DEFAULT), key, _tier(query))
+
+
+def _tier(query: dict[str, str]) -> Tier:
+    return cast("Tier", choice(query, "tier", TIERS))
 
 
 async def accuracy(service: Service, request: web.Request, org: Org) -> web.Response:
+    return accuracy_answer(request, org, (await service.scores.of(org)).accuracy)
+
+
+def accuracy_answer(request: web.Request, org: Org, known: Accuracy) -> web.Response:
+    """The report that a request asks for, from these tallies. Raises ``Problem``."""
     query = query_of(request, ("type", "byMonth"))
     kind = cast("PredictionType", choice(query, "type", ("CONVERSION", *TYPES)))
     is_by_month = flag(query, "byMonth")
-    scores, configuration = await _configured(service, request, org)
-    report = scores.accuracy.report(configuration, kind)
+    configuration = request.match_info["configId"]
+    if org.settings.scoring_of(configuration) is None:
+        raise no_configuration(configuration)
+    report = known.report(configuration, kind)
     if is_by_month:
-        report = msgspec.structs.replace(report, by_month=scores.accuracy.by_month(configuration, kind))
+        report = msgspec.structs.replace(report, by_month=known.by_month(configuration, kind))
     return json_response(report)
 
 
@@ -205,26 +244,52 @@ async def _configured(service: Service, request: web.Request, org: Org) -> tuple
 
 def _bulk_job(service: Service, request: web.Request, org: Org) -> Job:
     job = service.jobs.get(org.name, request.match_info["job"])
-    if job.kind != _BULK:
+    if job.kind != BULK:
         raise Problem("job_not_found", f"no bulk job {job.id}")
     return job
 
 
-async def _list(
-    service: Service, request: web.Request, org: Org, query: dict[str, str], tier: Tier | None, limit: int
-) -> web.Response:
+def _ranking_page(
+    request: web.Request, org: Org, query: dict[str, str], limit: int, key: Any, tier: Tier | None = None
+) -> Page:
+    """Of the configuration that the path names. Raises ``Problem``."""
+    configuration = request.match_info["configId"]
+    if org.settings.scoring_of(configuration) is None:
+        raise no_configuration(configuration)
+    identity = ("predictions", org.name, configuration, tier or "", str(_min_score(query)))
+    return page_of({**query, "limit": str(limit)}, *identity, key=key)
+
+
+async def _ranking_part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
+    return await _best(service, request, org, after, limit, None)
+
+
+async def _tier_part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
+    return await _best(service, request, org, after, limit, _tier(dict(request.rel_url.query)))
+
+
+async def _best(
+    service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int, tier: Tier | None
+) -> Part:
     scores, configuration = await _configured(service, request, org)
-    least = _min_score(query)
-    identity = ("predictions", org.name, configuration, tier or "", str(least))
-    page = page_of({**query, "limit": str(limit)}, *identity, key=tuple[float, str, str, int, str, int])
-    after = None if page.after is None else Standing(*page.after)
-    standings = scores.ranking(configuration).best(limit + 1, least=least, tier=tier, after=after)
-    shown = standings[:limit]
-    items = await _predictions(service, org, shown)
-    return json_response(page.answer(items, list(shown[-1]) if len(standings) > limit else None))
+    least = _min_score(dict(request.rel_url.query))
+    place = None if after is None else Standing(*after)
+    standings = scores.ranking(configuration).best(limit + 1, least=least, tier=tier, after=place)
+    items = [
+        Item([-standing.priority, standing.unlikely, standing.lead], list(standing), prediction)
+        for standing, prediction in await _predictions(service, org, standings[:limit])
+    ]
+    last = list(standings[limit - 1]) if len(standings) > limit else None
+    return Part(items, last is None, last=last)
 
 
-async def _predictions(service: Service, org: Org, standings: Sequence[Standing]) -> list[Prediction]:
+_STANDING = tuple[float, str, str, int, str, int]
+RANKED = Listing(_ranked_page, _ranking_part, _STANDING)
+TOP = Listing(_top_page, _ranking_part, _STANDING)
+OF_TIER = Listing(_tier_page, _tier_part, _STANDING)
+
+
+async def _predictions(service: Service, org: Org, standings: Sequence[Standing]) -> list[tuple[Standing, Prediction]]:
     """The latest prediction of each lead, in their order."""
     entities = await service.wake([Stream(org.name, "lead", standing.lead) for standing in standings])
     found = []
@@ -232,7 +297,7 @@ async def _predictions(service: Service, org: Org, standings: Sequence[Standing]
         book = None if entity is None else book_of(entity)
         entry = None if book is None else book.entry(standing.prediction)
         if entry is not None:
-            found.append(await service.predictor.stored(org.name, entry))
+            found.append((standing, await service.predictor.stored(org.name, entry)))
     return found
 
 
@@ -245,7 +310,6 @@ def _limit(query: dict[str, str], name: str, default: int) -> int:
 
 
 def _min_score(query: dict[str, str]) -> int:
-    """The least priority, a whole number: 79.5 asks for 80 or more."""
     text = query.get("minScore", "0")
     try:
         value = float(text)
@@ -253,7 +317,7 @@ def _min_score(query: dict[str, str]) -> int:
         value = -1.0
     if not 0 <= value <= 100:
         raise invalid_parameter("minScore", "expected a number from 0 to 100", text)
-    return -int(-value // 1)
+    return least_of(value)
 
 
 ROUTES = (

@@ -1,14 +1,16 @@
 """Ranked lists and search: the leads of an org by a feature's value, filtered, searched, page by page."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from gateway.listing import Item, Listing, Part
 from gateway.lists.org_lists import LeadPage, Question
 from gateway.orgs import Org
-from gateway.parameters import choice, names, page_of, query_of
+from gateway.parameters import Page, choice, names, page_of, query_of
 from gateway.problems import invalid_parameter
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Query, Route
@@ -17,6 +19,7 @@ from kernel.settings_scoring import DEFAULT_CONFIGURATION
 from kernel.times import format_time
 from projections.ranking.conditions import EXPECTED, Condition, condition_of
 from projections.ranking.paging import Place
+from projections.ranking.table import Row
 from scoring.priority import TIERS
 from scoring.ranking import Ranking
 
@@ -65,21 +68,63 @@ class LeadList(msgspec.Struct, frozen=True):
 
 
 async def list_leads(service: Service, request: web.Request, org: Org) -> web.Response:
+    page = _page(request, org, _PLACE)
+    found = await _found(service, request, org, page.after, page.limit)
+    question = _question(org, request)
+    last_key = None if found.last is None else [found.list_id, *found.last]
+    return json_response(page.answer([_document(found, row, question) for _, row in found.rows], last_key))
+
+
+def _page(request: web.Request, org: Org, key: Any) -> Page:
     query = query_of(request, PARAMETERS, repeatable=("filter",))
     filters = request.rel_url.query.getall("filter", [])
-    question = _question(org, query, filters)
+    _question(org, request)
     tier = choice(query, "tier", TIERS) if "tier" in query else None
     identity = (query.get("sort", ""), *filters, "", query.get("q", ""), *([] if tier is None else [tier]))
-    page = page_of(query, "leads", org.name, *identity, key=tuple[str, float | None, int])
-    after = None if page.after is None else (page.after[0], Place(page.after[1], page.after[2]))
+    return page_of(query, "leads", org.name, *identity, key=key)
+
+
+async def _found(
+    service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int, *, is_part: bool = False
+) -> LeadPage:
+    question, tier = _question(org, request), request.rel_url.query.get("tier")
+    place = None if after is None else (after[0], Place(after[1], after[2]))
     is_wanted = None if tier is None else _in_tier((await service.scores.of(org)).ranking(DEFAULT_CONFIGURATION), tier)
-    found = await service.lists.of(org.name).page(question, page.limit, after, is_wanted)
-    last_key = None if found.last is None else [found.last[0], *found.last[1]]
-    return json_response(page.answer(_items(found, question), last_key))
+    return await service.lists.of(org.name).page(question, limit, place, is_wanted, is_part=is_part)
 
 
-def _question(org: Org, query: dict[str, str], filters: list[str]) -> Question:
+async def _part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
+    """Leads of some log among those of others: of equal value, the ones come first that were early in their own."""
+    found = await _found(service, request, org, after, limit, is_part=True)
+    question = _question(org, request)
+    items = [
+        Item(
+            [*_order(question, place, row), place.number],
+            [found.list_id, *place],
+            _document(found, row, question),
+        )
+        for place, row in found.rows
+    ]
+    last = None if found.last is None else [found.list_id, *found.last]
+    return Part(items, found.last is None, [found.list_id, _FIRST, -1], last)
+
+
+def _order(question: Question, place: Place, row: Row) -> list[Any]:
+    """Keys of texts mean something in one log only: there the texts themselves are compared, as they are now."""
+    if question.sort is None or place.key is None or not isinstance(row.values[0], str):
+        return [place.key]
+    return [[row.values[0]] if question.is_descending else row.values[0]]
+
+
+_PLACE = tuple[str, float | None, int]
+_FIRST = -sys.float_info.max  # before every key
+LEADS = Listing(_page, _part, _PLACE)
+
+
+def _question(org: Org, request: web.Request) -> Question:
     """Raises ``Problem``, or ``UnknownFeature``."""
+    query: dict[str, str] = dict(request.rel_url.query)
+    filters = request.rel_url.query.getall("filter", [])
     sort = query.get("sort")
     is_descending = sort is not None and sort.startswith("-")
     reference = None if sort is None else sort.removeprefix("-")
@@ -111,12 +156,9 @@ def _condition(org: Org, text: str) -> Condition:
         raise invalid_parameter("filter", str(error) or EXPECTED, text) from None
 
 
-def _items(page: LeadPage, question: Question) -> list[Any]:
-    as_of = format_time(page.as_of_us)
-    return [
-        LeadItem(row.lead, dict(zip(question.shown, row.values, strict=True)), row.name, row.email, row.company, as_of)
-        for row in page.rows
-    ]
+def _document(page: LeadPage, row: Row, question: Question) -> LeadItem:
+    values = dict(zip(question.shown, row.values, strict=True))
+    return LeadItem(row.lead, values, row.name, row.email, row.company, format_time(page.as_of_us))
 
 
 ROUTES = (

@@ -16,11 +16,20 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
-class Readiness(msgspec.Struct, frozen=True):
-    """``reasons`` is empty when the service is ready."""
+class AwayDocument(msgspec.Struct, frozen=True):
+    """A partition that nobody answers for now. ``progress`` of a copy that is being made is from 0 to 1."""
+
+    partition: int
+    reason: str
+    progress: float | None
+
+
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``reasons`` is empty when the service is ready; ``away``, of several nodes: what none of them answers for now."""
 
     status: str
     reasons: list[str]
+    away: list[AwayDocument] = []
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -33,9 +42,13 @@ async def health(service: Service, request: web.Request) -> web.Response:
 
 
 async def readiness(service: Service, request: web.Request) -> web.Response:
-    reasons = service.not_ready()
+    return readiness_of(service.not_ready())
+
+
+def readiness_of(reasons: list[str], away: list[AwayDocument] | None = None) -> web.Response:
+    """Ready without reasons against it."""
     status = 503 if reasons else 200
-    response = _json(Readiness("not ready" if reasons else "ready", reasons), status)
+    response = _json(Readiness("not ready" if reasons else "ready", reasons, away or []), status)
     if reasons:
         response.headers["Retry-After"] = "1"
     return response

@@ -1,5 +1,6 @@
 """Policies: what the arms are, how they are chosen, what they earn, how they are doing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -156,10 +157,14 @@ async def list_policies(service: Service, request: web.Request, org: Org) -> web
 
 
 async def arms(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await arms_with(service, request, org, await pending_of(service, org, request.match_info["policy"]))
+
+
+async def arms_with(service: Service, request: web.Request, org: Org, pending: Mapping[str, int]) -> web.Response:
+    """The arms' figures, with so many open decisions by arm."""
     query_of(request, ())
     _, entity = await _found(service, request, org)
     enabled = {arm.id: arm.enabled for arm in _current(entity).policy.arms}
-    pending = service.policies.activity.pending(policy_key(org, entity.stream.id))
     items = [
         ArmDocument(enabled=enabled.get(each.arm), **msgspec.structs.asdict(each))
         for each in entity.statistics.arms(pending, enabled)
@@ -169,9 +174,13 @@ async def arms(service: Service, request: web.Request, org: Org) -> web.Response
 
 
 async def health(service: Service, request: web.Request, org: Org) -> web.Response:
+    return await health_with(service, request, org, await pending_of(service, org, request.match_info["policy"]))
+
+
+async def health_with(service: Service, request: web.Request, org: Org, pending: Mapping[str, int]) -> web.Response:
+    """How the policy is doing, with so many open decisions by arm."""
     query_of(request, ())
     _, entity = await _found(service, request, org)
-    pending = service.policies.activity.pending(policy_key(org, entity.stream.id))
     figures = entity.statistics.health(
         service.clock.now_us(),
         pending=sum(pending.values()),
@@ -179,6 +188,12 @@ async def health(service: Service, request: web.Request, org: Org) -> web.Respon
         learned_us=entity.learned_us,
     )
     return json_response(figures)
+
+
+async def pending_of(service: Service, org: Org, policy: str) -> Mapping[str, int]:
+    """The open decisions of a policy by arm, among a service's own leads."""
+    await service.policies.of(org)
+    return service.policies.activity.pending(policy_key(org, policy))
 
 
 async def versions(service: Service, request: web.Request, org: Org) -> web.Response:

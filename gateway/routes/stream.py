@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ from gateway.parameters import names, query_of
 from gateway.problems import invalid_parameter
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
+from kernel.settings import StreamSettings
 
 PARAMETERS = ("lead", "views", "features")
 LEAD = Query("lead", "Only this lead, known or not yet; default all")
@@ -20,9 +21,9 @@ LAST_EVENT_ID = Query("Last-Event-ID", "The id of the last event that was receiv
 
 RETRY_MS = 2_000
 LEAD_MAX = 256
-_SEND_BUFFER_BYTES = 256 * 1024  # of the socket: what a listener that does not read may hold in the kernel
+SEND_BUFFER_BYTES = 256 * 1024  # of the socket: what a listener that does not read may hold in the kernel
 
-_HEADERS = {
+HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # a proxy that gathers would make it late
@@ -31,12 +32,12 @@ _HEADERS = {
 
 async def stream(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
     query = query_of(request, PARAMETERS)
-    lead, chosen = _lead(query), _names(org, query)
+    lead, chosen = lead_of(query), names_of(org, query)
     if request.method == "HEAD":
-        return web.Response(headers=_HEADERS)
+        return web.Response(headers=HEADERS)
     last_id = request.headers.get("Last-Event-ID") or None
     listener, is_whole = await service.feed.listen(org.name, lead, chosen, last_id)
-    response = web.StreamResponse(headers=_HEADERS)
+    response = web.StreamResponse(headers=HEADERS)
 
     def abort() -> None:
         if request.transport is not None:
@@ -56,21 +57,28 @@ async def _begin(request: web.Request, response: web.StreamResponse, listener: L
     await response.prepare(request)
     sock = None if request.transport is None else request.transport.get_extra_info("socket")
     if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    await response.write(b"retry: %d\n\n%b" % (RETRY_MS, first_words(listener, is_whole)))
+
+
+def first_words(listener: Listener, is_whole: bool) -> bytes:
+    """From where on it has everything, and whether it missed something before."""
     first = b"" if is_whole else listener.reset("the id is too old, or of another run of the service")
-    await response.write(b"retry: %d\n\n%b" % (RETRY_MS, first or listener.mark()))
+    return first or listener.mark()
 
 
 async def _write(service: Service, response: web.StreamResponse, listener: Listener, abort: Callable[[], None]) -> None:
     """Write until the listener ends, is lost, or takes nothing for too long."""
     settings = service.feed.settings
-
-    async def send(chunk: bytes) -> None:
+    async for chunk in chunks(settings, listener):
         listener.interrupt = abort
         async with asyncio.timeout(settings.send_timeout_s):
             await response.write(chunk)
         listener.interrupt = None
 
+
+async def chunks(settings: StreamSettings, listener: Listener) -> AsyncIterator[bytes]:
+    """What is told to a listener, until it ends or is lost."""
     while not listener.has_ended:
         try:
             async with asyncio.timeout(settings.heartbeat_s):
@@ -79,20 +87,21 @@ async def _write(service: Service, response: web.StreamResponse, listener: Liste
         except TimeoutError:
             chunk = b": alive\n" + listener.mark()
         if chunk:
-            await send(chunk)
+            yield chunk
         await asyncio.sleep(0)  # a write to a socket that takes all does not wait: others have their turn
     if listener.is_lost:
-        await send(listener.reset("the stream was not read fast enough"))
+        yield listener.reset("the stream was not read fast enough")
 
 
-def _lead(query: dict[str, str]) -> str | None:
+def lead_of(query: dict[str, str]) -> str | None:
+    """The only lead to be told of. Raises ``Problem``."""
     lead = query.get("lead")
     if lead is not None and not (1 <= len(lead) <= LEAD_MAX and lead.isprintable()):
         raise invalid_parameter("lead", f"expected 1 to {LEAD_MAX} printable characters", lead)
     return lead
 
 
-def _names(org: Org, query: dict[str, str]) -> frozenset[str] | None:
+def names_of(org: Org, query: dict[str, str]) -> frozenset[str] | None:
     """The features to narrow to. Raises ``Problem`` or ``UnknownFeature``."""
     views, features = names(query, "views"), names(query, "features")
     if views is None and features is None:

@@ -1,11 +1,14 @@
 """What webhooks did not take: listed, and tried again."""
 
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
 from gateway.alerts.deliveries import DeadDelivery
+from gateway.listing import Item, Listing, Part, part_of
 from gateway.orgs import Org
-from gateway.parameters import page_of, query_of
+from gateway.parameters import Page, page_of, query_of
 from gateway.problems import Problem
 from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Route
@@ -39,14 +42,24 @@ class Redelivered(msgspec.Struct, frozen=True):
 
 
 async def list_letters(service: Service, request: web.Request, org: Org) -> web.Response:
-    page = page_of(query_of(request, ("limit", "cursor")), "webhook-dead-letters", org.name, key=tuple[int, str])
+    return await LETTERS.answer(service, request, org)
+
+
+def _page(request: web.Request, org: Org, key: Any) -> Page:
+    return page_of(query_of(request, ("limit", "cursor")), "webhook-dead-letters", org.name, key=key)
+
+
+async def _part(service: Service, request: web.Request, org: Org, after: list[Any] | None, limit: int) -> Part:
     dead = (await service.alerts.of(org)).deliveries.dead
     places = sorted((letter.at_us, name) for name, letter in dead.items())
-    if page.after is not None:
-        places = [place for place in places if place > tuple(page.after)]
-    shown = [_document(name, dead[name]) for _, name in places[: page.limit]]
-    last_key = list(places[page.limit - 1]) if len(places) > page.limit else None
-    return json_response(page.answer(shown, last_key))
+    if after is not None:
+        places = [place for place in places if place > tuple(after)]
+    return part_of(
+        [Item(place, list(place), _document(place[1], dead[place[1]])) for place in places[: limit + 1]], limit
+    )
+
+
+LETTERS = Listing(_page, _part, tuple[int, str])
 
 
 async def retry_letter(service: Service, request: web.Request, org: Org) -> web.Response:

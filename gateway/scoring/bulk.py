@@ -35,7 +35,7 @@ async def bulk_predict(
     leads = [standing.lead for standing in scores.ranking(configuration).best(limit, least=least)]
     if least == 0 and len(leads) < limit:
         known = set(leads)
-        async for lead in _all_leads(service, scores.org.name):
+        async for lead in all_leads(service, scores.org.name):
             if lead not in known:
                 leads.append(lead)
             if len(leads) == limit:
@@ -94,7 +94,8 @@ async def _changed(
     return changed
 
 
-async def _all_leads(service: Service, org: str) -> AsyncIterator[str]:
+async def all_leads(service: Service, org: str) -> AsyncIterator[str]:
+    """The known leads of an organisation, as they were first heard of."""
     after = 0
     while page := await service.store.list_streams(after_number=after, limit=_PAGE):
         for info in page:

@@ -59,7 +59,7 @@ class OrgScores:
         """Raises ``Problem`` (``configuration_not_found``)."""
         found = self.org.settings.scoring_of(configuration)
         if found is None:
-            raise Problem("configuration_not_found", f"no scoring configuration {configuration}")
+            raise no_configuration(configuration)
         return found
 
     def scorer(self, configuration: str) -> Scorer:
@@ -177,3 +177,8 @@ async def _fold_all(scores: OrgScores, events: Sequence[Event]) -> None:
         scores.fold(event)
         if count % 50 == 0:
             await asyncio.sleep(0)
+
+
+def no_configuration(configuration: str) -> Problem:
+    """The refusal of a configuration that there is not."""
+    return Problem("configuration_not_found", f"no scoring configuration {configuration}")

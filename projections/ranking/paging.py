@@ -35,16 +35,14 @@ class Standing(NamedTuple):
     def size_bytes(self) -> int:
         return self.keys.nbytes + self.numbers.nbytes
 
-    def page(self, limit: int, after: Place | None) -> tuple[list[int], Place | None]:
-        """Numbers of the next leads in order, and the place of the last of them; None at the end of the list."""
+    def page(self, limit: int, after: Place | None) -> tuple[list[Place], bool]:
+        """The places of the next leads in order, and whether the list ends with them."""
         candidates = np.arange(len(self.keys)) if after is None else _behind(self, after)
         chosen = _least(self, candidates, limit)
         ordered = chosen[np.lexsort((self.numbers[chosen], self.keys[chosen]))]
-        numbers: list[int] = self.numbers[ordered].tolist()
-        if len(candidates) <= limit or not numbers:
-            return numbers, None
-        key = float(self.keys[ordered[-1]])
-        return numbers, Place(None if key != key else key, numbers[-1])
+        keys, numbers = self.keys[ordered].tolist(), self.numbers[ordered].tolist()
+        places = [Place(None if key != key else key, number) for key, number in zip(keys, numbers, strict=True)]
+        return places, len(candidates) <= limit or not places
 
 
 def _behind(standing: Standing, after: Place) -> Places:

@@ -154,6 +154,10 @@ class Table:
         keys: Keys = self._sortable(sort)[rows]
         return Standing(-keys if is_descending else keys, numbers)
 
+    def is_listed(self, number: int) -> bool:
+        """Whether a lead has a row."""
+        return number in self._row_of
+
     def rows(self, numbers: Iterable[int], references: Sequence[str]) -> list[Row]:
         """Leads as they are now, without those that are gone."""
         rows = [row for number in numbers if (row := self._row_of.get(number)) is not None]

@@ -34,10 +34,10 @@ async def whole(life: Life, question: Question, limit: int) -> list[tuple[str, l
     page = await life.lists.page(question, limit, None)
     while True:
         assert len(page.rows) <= limit
-        rows += [(row.lead, list(row.values)) for row in page.rows]
+        rows += [(row.lead, list(row.values)) for _, row in page.rows]
         if page.last is None:
             return rows
-        page = await life.lists.page(question, limit, page.last)
+        page = await life.lists.page(question, limit, (page.list_id, page.last))
 
 
 async def expected(life: Life, question: Question) -> list[tuple[str, list[Any]]]:

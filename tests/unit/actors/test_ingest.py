@@ -63,7 +63,7 @@ async def test_a_receipt_tells_each_outcome_and_the_dead(one: World) -> None:
 
 
 async def test_nothing_submitted_is_nothing_done(one: World) -> None:
-    assert await one.ingest.submit([]) == ([], 0, 0)
+    assert await one.ingest.submit([]) == ([], 0, 0, True)
 
 
 async def test_an_atomic_refusal_folds_nothing(one: World) -> None:

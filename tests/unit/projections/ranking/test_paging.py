@@ -13,13 +13,17 @@ def standing(keys: list[float | None], numbers: list[int]) -> Standing:
 
 
 def pages(of: Standing, limit: int) -> list[int]:
-    numbers, place = of.page(limit, None)
-    joined = list(numbers)
-    while place is not None:
-        assert len(numbers) == limit
-        numbers, place = of.page(limit, place)
-        joined += numbers
+    places, is_end = of.page(limit, None)
+    joined = numbers_of(places)
+    while not is_end:
+        assert len(places) == limit
+        places, is_end = of.page(limit, places[-1])
+        joined += numbers_of(places)
     return joined
+
+
+def numbers_of(places: list[Place]) -> list[int]:
+    return [place.number for place in places]
 
 
 @given(
@@ -44,10 +48,10 @@ def test_large_lists_with_many_equal_keys_and_nulls_are_cut_rightly() -> None:
         expected = sorted(zip(keys, numbers, strict=True), key=lambda each: (each[0] is None, each[0] or 0, each[1]))
         of = standing(keys, numbers)
         for limit in (1, 7, 1000):
-            assert of.page(limit, None)[0] == [number for _, number in expected[:limit]]
+            assert numbers_of(of.page(limit, None)[0]) == [number for _, number in expected[:limit]]
         after = Place(expected[9_999][0], expected[9_999][1])
-        assert of.page(50, after)[0] == [number for _, number in expected[10_000:10_050]]
+        assert of.page(50, after)[0] == [Place(*each) for each in expected[10_000:10_050]]
 
 
 def test_a_list_of_nothing_has_one_empty_page() -> None:
-    assert standing([], []).page(10, None) == ([], None)
+    assert standing([], []).page(10, None) == ([], True)

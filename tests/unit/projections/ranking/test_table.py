@@ -19,7 +19,8 @@ def table(*rows: tuple[int, str, int | None]) -> Table:
 def listed(
     of: Table, sort: str | None, *, is_descending: bool = False, conditions: tuple[Condition, ...] = ()
 ) -> list[int]:
-    return of.select(sort, is_descending=is_descending, conditions=conditions).page(1000, None)[0]
+    places, _ = of.select(sort, is_descending=is_descending, conditions=conditions).page(1000, None)
+    return [place.number for place in places]
 
 
 def found(of: Table, wanted: str) -> list[int]:
@@ -75,7 +76,8 @@ def test_conditions_narrow_a_list_all_together() -> None:
     of = table((1, "a", 1), (2, "b", 2), (3, "c", 3), (4, "d", None))
     assert listed(of, None, conditions=(Condition("v:n", ">=", 2.0), Condition("v:t", "<", "c"))) == [2]
     assert listed(of, None, conditions=(Condition("v:n", "=", None),)) == [4]
-    assert of.select(None, is_descending=False, found=bytes([1, 0, 0, 1])).page(10, None)[0] == [1, 4]
+    places, _ = of.select(None, is_descending=False, found=bytes([1, 0, 0, 1])).page(10, None)
+    assert [place.number for place in places] == [1, 4]
 
 
 def test_what_has_no_column_is_named() -> None:

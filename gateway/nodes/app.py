@@ -1,0 +1,220 @@
+"""HTTP around a node's front: the same routes as one process has, and what only nodes ask of each other.
+
+The key is checked where a request comes in; what another node sends on is trusted by its secret, and counted where it came in.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from aiohttp import web
+
+from gateway.app import ROUTES, SERVICE
+from gateway.auth import authorize, authorize_page, comes_from_loopback
+from gateway.endpoint import answer_error, missing
+from gateway.keyring import Scope
+from gateway.listing import Listing
+from gateway.nodes import batch, deciding, finding, intake, jobs, scoring, shared, stale, status, wire
+from gateway.nodes.cluster import Away, Local
+from gateway.nodes.front import Front, away
+from gateway.nodes.lists import part_answer
+from gateway.nodes.placement import Placed, Placement, placed
+from gateway.nodes.procedures import Procedure
+from gateway.orgs import Org
+from gateway.problems import Problem
+from gateway.routing import Handler, Route, RouteTable
+from gateway.service import Service
+from kernel.metrics import RouteTally
+from kernel.times import SECOND_US
+
+FRONT: web.AppKey[Front] = web.AppKey("front", Front)
+
+#: What nodes ask of each other, by name.
+PROCEDURES: Final[dict[str, Procedure[Any, Any]]] = {
+    each.name: each
+    for each in (
+        intake.TAKE,
+        batch.READ,
+        deciding.DECIDE,
+        finding.FIND,
+        shared.PENDING,
+        shared.REACHED,
+        scoring.TALLIES,
+        jobs.BEGIN,
+        jobs.LOOK,
+        jobs.LOOK_WHOLE,
+        jobs.PAGE,
+        jobs.SHARE,
+    )
+}
+
+
+def build_front_app(front: Front, routes: Sequence[Route] = ROUTES) -> web.Application:
+    """An application that answers for all nodes; closing front and services is their openers'."""
+    service = front.shared
+    app = web.Application(client_max_size=service.settings.server.max_body_mb * 1024 * 1024)
+    app[SERVICE], app[FRONT] = service, front
+    found = placed(routes)
+    service.routes = [route for route, _ in found]
+    bind = _binder(front, {(route.method, route.path): placement for route, placement in found})
+    app.router.register_resource(RouteTable([*service.routes, _CALL], bind, missing(service)))
+    app.on_shutdown.append(_close_streams)
+    return app
+
+
+async def _close_streams(app: web.Application) -> None:
+    front = app[FRONT]
+    front.close_streams()
+    for service in (front.shared, *front.cluster.led().values()):
+        service.feed.close_streams()  # an open stream would hold the stop up until it times out
+
+
+def _binder(front: Front, placements: dict[tuple[str, str], Placement]) -> Callable[[Route], Handler]:
+    service = front.shared
+
+    def bind(route: Route) -> Handler:
+        if route is _CALL:
+            return _bind_call(front)
+        tally = service.metrics.route(route.method, route.path)
+        placement = placements[route.method, route.path]
+        if placement.answer is None:
+            return _bind_open(front, route, tally)
+        return _bind_org(front, route, placement.answer, placement.listing, tally)
+
+    return bind
+
+
+def _bind_org(front: Front, route: Route, answer: Placed, listing: Listing | None, tally: RouteTally) -> Handler:
+    service = front.shared
+    keyring, orgs = service.keyring, service.orgs
+    monotonic_us = service.clock.monotonic_us
+    scope = cast("Scope", route.access)
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        start_us = monotonic_us()
+        response: web.StreamResponse
+        is_own = wire.NODE not in request.headers
+        try:
+            if is_own:
+                found = orgs[authorize(keyring, request, scope, request.match_info.get("org"), start_us)]
+                if not found.services.is_loaded:
+                    await found.services.load(service.store)
+                response = await answer(front, route, request, found)
+            else:
+                response = await _sent_on(front, route, listing, request)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the supervision boundary of a request: answered, counted
+            response = answer_error(service, request, error)
+        if is_own:
+            tally.add(response.status, (monotonic_us() - start_us) / SECOND_US)
+        return response
+
+    return endpoint
+
+
+#: What a node says of itself, by path.
+_OF_NODE: Final[dict[str, Callable[[Front], web.Response]]] = {
+    "/readyz": status.readiness,
+    "/metrics": status.exposition,
+}
+
+
+def _bind_open(front: Front, route: Route, tally: RouteTally) -> Handler:
+    service = front.shared
+    monotonic_us, handler = service.clock.monotonic_us, route.handler
+    own = _OF_NODE.get(route.path)
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        start_us = monotonic_us()
+        response: web.StreamResponse
+        try:
+            if route.access == "local" and not comes_from_loopback(request):
+                authorize_page(service.keyring, request, start_us)
+            response = own(front) if own is not None else await handler(service, request)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            response = answer_error(service, request, error)
+        tally.add(response.status, (monotonic_us() - start_us) / SECOND_US)
+        return response
+
+    return endpoint
+
+
+async def _sent_on(front: Front, route: Route, listing: Listing | None, request: web.Request) -> web.StreamResponse:
+    """Answer what another node has sent on, or refuse it: it goes no further."""
+    org = await _org_of(front, request)
+    partition = _partition(request)
+    if wire.STALE in request.headers:
+        return await _old(front, partition, route, request, org)
+    service = _own(front, partition)
+    if wire.PART in request.headers and listing is not None:
+        return await part_answer(listing, service, request, org)
+    return await route.handler(service, request, org)
+
+
+async def _old(front: Front, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+    """What this node has of a partition that it does not answer for."""
+    follower = front.cluster.follower(partition)
+    if follower is None:
+        front.tallies.refused += 1
+        raise Problem("not_owner", f"this node has no copy of partition {partition}")
+    return stale.marked(stale.reply_of(await route.handler(follower, request, org)))
+
+
+async def _org_of(front: Front, request: web.Request) -> Org:
+    """The organisation that another node's request acts for. Raises ``Problem`` where it was not a node that sent it."""
+    if not wire.is_from_node(request, front.cluster.secret):
+        raise Problem("unauthorized", f"{wire.NODE}: expected the secret of the nodes")
+    front.tallies.received += 1
+    found = front.shared.orgs[request.headers.get(wire.ORG, "")]
+    if not found.services.is_loaded:
+        await found.services.load(front.shared.store)
+    return found
+
+
+def _partition(request: web.Request) -> int:
+    text = request.headers.get(wire.PARTITION, "")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem("malformed_request", f"{wire.PARTITION}: expected a number")
+    return int(text)
+
+
+def _own(front: Front, partition: int) -> Service:
+    """The service of a partition, if this node answers for it. Raises ``Problem``."""
+    place = front.cluster.place(partition) if partition < front.cluster.partitions else None
+    if isinstance(place, Local):
+        return place.service
+    front.tallies.refused += 1
+    if isinstance(place, Away):
+        raise away(partition, place)
+    raise Problem("not_owner", f"this node does not lead partition {partition}")
+
+
+async def _unbound(service: Service, request: web.Request) -> web.StreamResponse:
+    raise NotImplementedError("bound by its front")
+
+
+_CALL: Final = Route("POST", wire.CALLS + "/{procedure}", _unbound, "open", "nodes", "What nodes ask of each other")
+
+
+def _bind_call(front: Front) -> Handler:
+    service = front.shared
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        try:
+            org = await _org_of(front, request)
+            procedure = PROCEDURES.get(request.match_info["procedure"])
+            if procedure is None:
+                raise Problem("not_found", f"no procedure {request.match_info['procedure']}")
+            is_node = request.headers.get(wire.PARTITION) == wire.NODE_ITSELF
+            target = service if is_node else _own(front, _partition(request))
+            body = await procedure.answered(target, org, await request.read())
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return answer_error(service, request, error)
+        return web.Response(body=body, content_type="application/x-msgpack")
+
+    return endpoint

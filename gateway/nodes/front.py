@@ -1,0 +1,300 @@
+"""A node's front: answers any request for all nodes, here where this node owns what it is about, else through the owner.
+
+A request that came from another node is answered here or refused: it is never sent on a second time. Where the map of this node
+was old, the owner says so, and the request is sent once more to whom the map names then.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from eventstore.event import Stream
+from gateway.nodes import stale, wire
+from gateway.nodes.cluster import Away, Cluster, Local, Remote
+from gateway.nodes.link import Links, Reply
+from gateway.nodes.procedures import Procedure, problem_of
+from gateway.nodes.remembering import Whereabouts
+from gateway.orgs import Org
+from gateway.problems import Problem
+from gateway.ready import ReadyResponse, fits
+from gateway.routing import Route
+from gateway.service import Service
+from kernel.errors import NodeUnreachable
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+B = TypeVar("B")
+
+SHARED = 0  #: the partition of markets, orgs and policies
+_SAFE = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # doing it twice is harmless
+_NOT_OWNER = b'"code":"not_owner"'
+_HOP_HEADERS = ("Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Date", "Server")
+
+
+class FrontOptions(msgspec.Struct, frozen=True):
+    """Limits of the front.
+
+    Attributes
+    ----------
+    forward_timeout_s : how long another node may take to answer.
+    fold_timeout_s : events that are durable and not folded so long after are answered by 202.
+    connections : to one node at a time.
+    decisions_kept : decisions of which this node remembers where they were made.
+    shared_timeout_s : how long a writer waits for this node's copy of what it wrote.
+    poll_s : between two looks at jobs and copies.
+    """
+
+    forward_timeout_s: float = 10.0
+    fold_timeout_s: float = 5.0
+    connections: int = 64
+    decisions_kept: int = 100_000
+    shared_timeout_s: float = 2.0
+    poll_s: float = 0.5
+
+
+class Tallies(msgspec.Struct):
+    """Counted since the start, for the metrics: what was sent to other nodes, and what came from them."""
+
+    sent: int = 0
+    lost: int = 0
+    received: int = 0
+    refused: int = 0
+    stale: int = 0
+
+
+class Front:
+    """Answers for all nodes.
+
+    Parameters
+    ----------
+    cluster : this node's view of them.
+    """
+
+    def __init__(self, cluster: Cluster, options: FrontOptions | None = None) -> None:
+        self.cluster = cluster
+        self.options = options or FrontOptions()
+        self.links = Links(connections=self.options.connections)
+        self.whereabouts = Whereabouts(self.options.decisions_kept)
+        self.tallies = Tallies()
+        self._session: aiohttp.ClientSession | None = None
+        self._streams: set[asyncio.Queue[Any]] = set()
+
+    @property
+    def shared(self) -> Service:
+        return self.cluster.shared
+
+    def leads(self) -> range:
+        """The partitions of leads and decisions."""
+        return range(SHARED + 1, self.cluster.partitions)
+
+    async def close(self) -> None:
+        self.links.close()
+        self.close_streams()
+        if self._session is not None:
+            await self._session.close()
+
+    # Streams.
+
+    def session(self) -> aiohttp.ClientSession:
+        """For streams of other nodes, which have no end."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    def on_stop(self, blocks: "asyncio.Queue[B | None]") -> None:
+        """A stream begins: it ends with ``None`` when this node stops."""
+        self._streams.add(blocks)
+
+    def off_stop(self, blocks: "asyncio.Queue[B | None]") -> None:
+        """It has ended."""
+        self._streams.discard(blocks)
+
+    def close_streams(self) -> None:
+        """End all streams: their listeners go on at another node."""
+        for blocks in self._streams:
+            while not blocks.empty():
+                blocks.get_nowait()
+            blocks.put_nowait(None)
+
+    def partition_of_lead(self, org: Org, lead: str) -> int:
+        return self.cluster.partition_of(Stream(org.name, "lead", lead))
+
+    # A request as a whole.
+
+    async def at(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+        """The owner's answer. Raises ``Problem``."""
+        place = self.cluster.place(partition)
+        if type(place) is Local:
+            return await route.handler(place.service, request, org)
+        body = await request.read() if request.can_read_body else b""
+        return self.passed(request, await self._owner_reply(partition, request, org, body))
+
+    async def at_or_stale(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+        """The owner's answer; where it is away and ``stale=ok`` was said, what another node has, marked."""
+        request, is_stale_wanted = stale.without_parameter(request)
+        if not is_stale_wanted:
+            return await self.at(partition, route, request, org)
+        try:
+            return await self.at(partition, route, request, org)
+        except Problem as problem:
+            if problem.code not in ("owner_away", "not_owner"):
+                raise
+            found = await self._stale(partition, route, request, org)
+            if found is None:
+                raise
+            self.tallies.stale += 1
+            return found
+
+    async def _stale(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse | None:
+        """What this node, or else another one, has of a partition that nobody answers for."""
+        request = stale.unconditional(request)
+        follower = self.cluster.follower(partition)
+        if follower is not None:
+            return stale.marked(stale.reply_of(await route.handler(follower, request, org)))
+        for url in self.others():
+            try:
+                reply = await self._send(url, partition, request, org, b"", f"{wire.STALE}: ok\r\n".encode())
+            except NodeUnreachable:
+                continue
+            if not is_not_owner(reply):
+                return self.passed(request, reply)
+        return None
+
+    async def _owner_reply(self, partition: int, request: web.Request, org: Org, body: bytes) -> Reply:
+        """What the owner answers, asked again where the map has changed."""
+        url = self.owner(partition)
+        for _ in range(2):
+            try:
+                reply = await self._send(url, partition, request, org, body)
+            except NodeUnreachable as error:
+                raise unreachable(partition, error, is_safe=request.method in _SAFE) from error
+            if not is_not_owner(reply):
+                return reply
+            before, url = url, self.owner(partition)
+            if url == before:
+                break
+        raise problem_of(reply)
+
+    def local(self, partition: int) -> Service | None:
+        """The service of a partition that this node leads and is current for."""
+        place = self.cluster.place(partition)
+        return place.service if isinstance(place, Local) else None
+
+    def owner(self, partition: int) -> str:
+        """The URL of another node that leads a partition. Raises ``Problem``."""
+        place = self.cluster.place(partition)
+        if isinstance(place, Remote):
+            return place.url
+        if isinstance(place, Away):
+            raise away(partition, place)
+        raise Problem("owner_away", f"partition {partition} has just come to this node", headers={"Retry-After": "1"})
+
+    def others(self) -> list[str]:
+        """The other nodes."""
+        return [url for url in self.cluster.nodes() if url != self.cluster.url]
+
+    async def _send(
+        self, url: str, partition: int, request: web.Request, org: Org, body: bytes, more: bytes = b""
+    ) -> Reply:
+        data = wire.onward(request, self.links.authority(url), self.cluster.secret, org.name, partition, body, more)
+        return await self._asked(url, data, is_head=request.method == "HEAD", is_repeatable=request.method in _SAFE)
+
+    async def _asked(self, url: str, data: bytes, *, is_head: bool = False, is_repeatable: bool) -> Reply:
+        self.tallies.sent += 1
+        try:
+            return await self.links.ask(
+                url, data, is_head=is_head, is_repeatable=is_repeatable, deadline_s=self.options.forward_timeout_s
+            )
+        except NodeUnreachable:
+            self.tallies.lost += 1
+            raise
+
+    def passed(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+        """Another node's answer, unchanged."""
+        if reply.status == 200 and not reply.closes and fits(request):
+            return ReadyResponse(reply.head, b"\r\n\r\n", reply.body)
+        headers = reply.headers()
+        for name in _HOP_HEADERS:
+            headers.popall(name, None)
+        return web.Response(status=reply.status, headers=headers, body=reply.body or None)
+
+    # Parts of a request.
+
+    async def part(self, partition: int, request: web.Request, org: Org, header: bytes) -> Reply:
+        """A partition's part of an answer that several make together. Raises ``Problem``."""
+        url = self.owner(partition)
+        try:
+            reply = await self._send(url, partition, request, org, b"", header)
+        except NodeUnreachable as error:
+            raise unreachable(partition, error, is_safe=True) from error
+        if reply.status != 200:
+            raise problem_of(reply)
+        return reply
+
+    async def call(self, procedure: Procedure[Q, A], partition: int, org: Org, question: Q) -> A:
+        """Ask a partition, here or at its owner. Raises ``Problem``, and what the procedure raises here."""
+        place = self.cluster.place(partition)
+        if isinstance(place, Local):
+            return await procedure.run(place.service, org, question)
+        body = procedure.encoded(question)
+        url = self.owner(partition)
+        for _ in range(2):
+            reply = await self._called(procedure, url, partition, org, body)
+            if not is_not_owner(reply):
+                break
+            before, url = url, self.owner(partition)
+            if url == before:
+                break
+        return procedure.decoded(reply)
+
+    async def call_node(self, procedure: Procedure[Q, A], url: str, org: Org, question: Q) -> A:
+        """Ask a node about itself. Raises ``Problem``."""
+        if url == self.cluster.url:
+            return await procedure.run(self.shared, org, question)
+        return procedure.decoded(await self._called(procedure, url, wire.NODE_ITSELF, org, procedure.encoded(question)))
+
+    async def _called(self, procedure: Procedure[Q, A], url: str, partition: int | str, org: Org, body: bytes) -> Reply:
+        authority, secret = self.links.authority(url), self.cluster.secret
+        data = wire.call(authority, secret, org.name, partition, procedure.name, body)
+        try:
+            return await self._asked(url, data, is_repeatable=procedure.is_repeatable)
+        except NodeUnreachable as error:
+            raise unreachable(partition, error, is_safe=procedure.is_repeatable) from error
+
+
+def is_not_owner(reply: Reply) -> bool:
+    """Whether a node says that it is not the one to ask."""
+    return reply.status == 503 and _NOT_OWNER in reply.body
+
+
+def away(partition: int, place: Away) -> Problem:
+    """Nobody answers for a partition."""
+    progress = {} if place.progress is None else {"progress": place.progress}
+    return Problem(
+        "owner_away",
+        f"partition {partition}: {place.reason}",
+        headers={"Retry-After": str(max(1, math.ceil(place.retry_after_s)))},
+        members={"partition": partition, **progress},
+    )
+
+
+def unreachable(partition: int | str, error: NodeUnreachable, *, is_safe: bool) -> Problem:
+    """The owner gave no answer."""
+    members: Mapping[str, object] = {"partition": partition} if isinstance(partition, int) else {}
+    if error.was_sent and not is_safe:
+        detail = f"the owner was asked, and gave no answer: {error}. Look before you ask again, or repeat it with the same id"
+        return Problem("answer_lost", detail, members=members)
+    return Problem("owner_away", f"the owner gave no answer: {error}", members=members)
+
+
+def one_problem(problems: Iterable[Problem]) -> Problem:
+    """What to say where several partitions did not answer: what is the caller's fault before what is nobody's."""
+    found = list(problems)
+    return next((each for each in found if each.code not in ("owner_away", "not_owner", "answer_lost")), found[0])

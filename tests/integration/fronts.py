@@ -1,0 +1,154 @@
+"""Several nodes in one process: each with its front on a real socket, over services in memory that stand for their partitions.
+
+A test hands partitions from node to node, takes them away and lets them be slow; what Kafka does in between has tests of its own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from eventstore.event import Stream
+from eventstore.kafka_records import key_of, partition_of
+from gateway.app import open_service
+from gateway.nodes.app import build_front_app
+from gateway.nodes.cluster import Away, Local, Place, Remote
+from gateway.nodes.front import Front, FrontOptions
+from gateway.service import Service
+from gateway.sharing import Part
+from kernel.clock import VirtualClock
+from kernel.settings import Settings
+from kernel.settings_sources import load_settings
+from tests.integration.service import NOW, Door
+
+SECRET = "between-nodes"
+
+
+class Map:
+    """Who leads which partition, the same for all nodes unless a test says otherwise."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self.services = services
+        self.urls: list[str] = []
+        self.leaders: dict[int, int] = {}  # partition → node
+        self.away: dict[int, Away] = {}
+        self.followers: dict[int, set[int]] = {}  # partition → nodes
+        self.believed: dict[int, dict[int, int]] = {}  # node → what it believes instead
+
+
+class FakeCluster:
+    """One node's view of the map."""
+
+    def __init__(self, number: int, known: Map) -> None:
+        self.number, self.map = number, known
+        self.secret = SECRET
+        self.generation = 1
+        self.partitions = len(known.services)
+        self.shared = known.services[0]
+        self.url = ""
+
+    def partition_of(self, stream: Stream) -> int:
+        return partition_of(stream, key_of(stream), self.partitions)
+
+    def place(self, partition: int) -> Place:
+        known = self.map
+        if partition in known.away:
+            return known.away[partition]
+        leader = known.believed.get(self.number, {}).get(partition, known.leaders[partition])
+        if leader == self.number:
+            return Local(known.services[partition])
+        return Remote(known.urls[leader])
+
+    def follower(self, partition: int) -> Service | None:
+        return self.map.services[partition] if self.number in self.map.followers.get(partition, ()) else None
+
+    def led(self) -> Mapping[int, Service]:
+        return {
+            partition: self.map.services[partition]
+            for partition, leader in self.map.leaders.items()
+            if leader == self.number and partition not in self.map.away
+        }
+
+    def nodes(self) -> Sequence[str]:
+        return self.map.urls
+
+
+class Node(Door):
+    """A door to one node."""
+
+    def __init__(self, client: Any, front: Front, clock: VirtualClock) -> None:
+        super().__init__(client, front.shared, clock)
+        self.front = front
+
+    @property
+    def address(self) -> str:
+        return str(self.client.make_url("/")).rstrip("/")
+
+
+class Nodes:
+    """All of them. ``stop`` ends one as a kill does: its connections break, nobody is told."""
+
+    def __init__(self, doors: Sequence[Node], known: Map, clock: VirtualClock) -> None:
+        self.doors, self.map, self.clock = doors, known, clock
+
+    def partition(self, lead: str) -> int:
+        return self.doors[0].front.cluster.partition_of(Stream("default", "lead", lead))
+
+    def leads_at(self, node: int, count: int, prefix: str = "l") -> list[str]:
+        """So many leads that a node owns."""
+        found = [f"{prefix}{n}" for n in range(400) if self.map.leaders[self.partition(f"{prefix}{n}")] == node]
+        return found[:count]
+
+    async def stop(self, node: int) -> None:
+        door = self.doors[node]
+        server = door.client.server
+        site_server = server.runner.sites and next(iter(server.runner.sites))._server
+        if site_server:
+            site_server.close()
+        for handler in list(server.runner.server.connections):
+            handler.force_close()
+            if handler.transport is not None:
+                handler.transport.abort()
+        await asyncio.sleep(0)
+
+    async def passing(self, seconds: float) -> None:
+        """Let time pass, and do in each what is due."""
+        self.clock.advance(seconds)
+        for service in (*self.map.services[1:], self.map.services[0]):
+            await service.ticker.tick()
+
+
+@asynccontextmanager
+async def running_nodes(
+    nodes: int = 3,
+    partitions: int = 7,
+    settings: Settings | None = None,
+    options: FrontOptions | None = None,
+) -> AsyncIterator[Nodes]:
+    """They live as long as the context. Partition p is led by node p modulo their number."""
+    settings, clock = settings or load_settings(), VirtualClock(NOW)
+    async with AsyncExitStack() as stack:
+        shared = await open_service(settings, paths=None, clock=clock, seed=1)
+        stack.push_async_callback(shared.close)
+        services = [shared]
+        for number in range(partitions - 1):
+            part = Part(number, partitions - 1)
+            service = await open_service(settings, paths=None, clock=clock, seed=2 + number, shared=shared, part=part)
+            stack.push_async_callback(service.close)
+            services.append(service)
+        known = Map(services)
+        known.leaders = {partition: partition % nodes for partition in range(partitions)}
+        doors = []
+        for number in range(nodes):
+            cluster = FakeCluster(number, known)
+            front = Front(cluster, options)
+            stack.push_async_callback(front.close)
+            client: Any = TestClient(TestServer(build_front_app(front)))
+            await client.server.start_server(auto_decompress=False)
+            stack.push_async_callback(client.close)
+            doors.append(Node(client, front, clock))
+            cluster.url = doors[-1].address
+            known.urls.append(cluster.url)
+        yield Nodes(doors, known, clock)
