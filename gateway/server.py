@@ -38,10 +38,10 @@ _log = structlog.get_logger(__name__)
 
 def run(settings: Settings, directory: Path) -> int:
     """Serve until a signal; the exit code."""
-    return _runner()(serve(settings, directory, clock=SystemClock()))
+    return runner_of_loops()(serve(settings, directory, clock=SystemClock()))
 
 
-def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
+def runner_of_loops() -> Callable[[Coroutine[Any, Any, int]], int]:
     try:
         import uvloop
     except ImportError:  # a third slower, the same answers
@@ -51,24 +51,16 @@ def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
 
 async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     """Open, listen, wait for a signal, stop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_signal()
     service = await open_service(settings, paths=Paths(directory), clock=clock)
-    # Small matrices: threads of BLAS would wait for each other, and for the loop's core, longer than they work.
-    threadpool_limits(limits=1, user_api="blas")
-    gc.collect()
-    gc.freeze()  # modules and catalogues stay: going through them with every full collection stalls for 50 ms
-    gc.set_threshold(_COLLECT_AFTER, *_COLLECT_NEXT)
-    sys.setswitchinterval(_SWITCH_S)
+    settle_in()
     try:
         check_binding(settings, service.keyring.is_open)
-        runner = make_runner(service)
+        runner = make_runner(build_app(service), settings)
         await runner.setup()
         try:
-            await _listen(runner, settings)
-            await _wait(stop, service)
+            await listen(runner, settings)
+            await wait_either(stop.wait(), service.wait_failed())
             service.is_stopping = True
         finally:
             await runner.cleanup()
@@ -76,6 +68,25 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
         is_closed = await _close(service)
     _log.info("stopped", failed=service.failure is not None, snapshots_complete=is_closed)
     return FAILED if service.failure is not None else 0
+
+
+def stop_signal() -> asyncio.Event:
+    """Set when somebody asks this process to stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def settle_in() -> None:
+    """Set the interpreter up for what is loaded now, and for requests."""
+    # Small matrices: threads of BLAS would wait for each other, and for the loop's core, longer than they work.
+    threadpool_limits(limits=1, user_api="blas")
+    gc.collect()
+    gc.freeze()  # modules and catalogues stay: going through them with every full collection stalls for 50 ms
+    gc.set_threshold(_COLLECT_AFTER, *_COLLECT_NEXT)
+    sys.setswitchinterval(_SWITCH_S)
 
 
 def check_binding(settings: Settings, is_open: bool) -> None:
@@ -89,11 +100,11 @@ def check_binding(settings: Settings, is_open: bool) -> None:
         )
 
 
-def make_runner(service: Service) -> web.AppRunner:
-    """Aiohttp's runner with the service's limits."""
-    server = service.settings.server
+def make_runner(app: web.Application, settings: Settings) -> web.AppRunner:
+    """Aiohttp's runner with the settings' limits."""
+    server = settings.server
     return web.AppRunner(
-        build_app(service),
+        app,
         handle_signals=False,
         access_log=structlog.get_logger("access") if server.access_log else None,
         shutdown_timeout=server.shutdown_timeout_s,
@@ -102,7 +113,8 @@ def make_runner(service: Service) -> web.AppRunner:
     )
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def listen(runner: web.AppRunner, settings: Settings) -> None:
+    """Take connections. Raises ``SettingsError`` where the address is taken."""
     server = settings.server
     site = web.TCPSite(runner, server.host, server.port, backlog=1024)
     try:
@@ -114,10 +126,10 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         _log.info("listening", host=address[0], port=address[1])
 
 
-async def _wait(stop: asyncio.Event, service: Service) -> None:
-    """Until a signal, or until the service cannot go on."""
-    stopping = asyncio.create_task(stop.wait(), name="signal")
-    failing = asyncio.create_task(service.wait_failed(), name="failure")
+async def wait_either(stop: Coroutine[Any, Any, object], failure: Coroutine[Any, Any, object]) -> None:
+    """Until a signal, or until the process cannot go on."""
+    stopping = asyncio.create_task(stop, name="signal")
+    failing = asyncio.create_task(failure, name="failure")
     try:
         await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
     finally:

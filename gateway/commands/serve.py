@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gateway import server
 from gateway.commands.common import DEFAULT_DIRECTORY, settings_of
+from gateway.nodes import serving
 
 
 def serve(
@@ -14,6 +15,7 @@ def serve(
     config: Path | None = None,
     kafka: str | None = None,
     topic: str | None = None,
+    node_url: str | None = None,
 ) -> int:
     """Run the service until it is told to stop; it is ready when /readyz says 200.
 
@@ -31,10 +33,21 @@ def serve(
         Keep the log on Kafka: HOST:PORT of one or more brokers, separated by commas.
     topic
         The Kafka topic that is the log; the data directory holds a copy of it.
+    node_url
+        Share the topic with other processes: where they reach this one, such as http://10.0.0.5:8780. All need the same
+        secret, in LEADWHEEL_NODES__SECRET.
     """
-    flags = {"server.host": host, "server.port": port, "kafka.brokers": kafka, "kafka.topic": topic}
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "kafka.brokers": kafka,
+        "kafka.topic": topic,
+        "nodes.url": node_url,
+    }
     if kafka is not None:
         flags["store.kind"] = "kafka"
     settings = settings_of(data_dir, config, flags)
     data_dir.mkdir(parents=True, exist_ok=True)
+    if settings.nodes.url:
+        return serving.run(settings, data_dir)
     return server.run(settings, data_dir)

@@ -54,9 +54,11 @@ class Cluster(Protocol):
 
     url: str
     secret: str
-    generation: int
     partitions: int
     shared: Service
+
+    @property
+    def generation(self) -> int: ...
 
     def partition_of(self, stream: Stream) -> int:
         """Where a stream's events stand."""

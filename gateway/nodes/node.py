@@ -5,7 +5,7 @@ it has those that the layout gives it, to lead or to follow, each in ``partition
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from kernel.settings_nodes import NodesSettings
 
 #: Copies that are opened, and perhaps made, at a time.
 _OPEN_AT_ONCE = 2
+_CANCEL_S = 0.25
 _SOON_S = 0.5
 _LATER_S = 5.0
 
@@ -185,10 +186,10 @@ class Node:
     async def close(self) -> None:
         """Leave the group and close every shard; partition 0's last. Idempotent."""
         self.is_stopping = True
+        for shard in self._shards.values():
+            shard.end()
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         await self._membership.leave()
         await asyncio.gather(*(shard.close() for each, shard in self._shards.items() if each != SHARED))
         await self._shards[SHARED].close()
@@ -207,7 +208,7 @@ class Node:
         task = asyncio.get_running_loop().create_task(work, name=name)
 
         def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled():
+            if not task.cancelled() and (task.exception() is not None or not self.is_stopping):
                 self.fail(task.exception() or RuntimeError(f"{task.get_name()} ended"))
 
         task.add_done_callback(ended)
@@ -339,6 +340,15 @@ async def open_node(
         await node.close()
         raise
     return node
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks, again and again: the client of Kafka swallows a cancellation while it closes a connection."""
+    pending: Iterable[asyncio.Task[None]] = tasks
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_S)
 
 
 def partition_directory(directory: Path, partition: int) -> Path:

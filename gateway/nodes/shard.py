@@ -64,7 +64,7 @@ class Shard:
         self.wanted: Role = "absent"
         self.service: Service | None = None
         self.is_held = False
-        self._is_leading = self._is_taking = False
+        self._is_leading = self._is_taking = self._is_ending = False
         self.problem: str | None = None
 
     @property
@@ -109,8 +109,8 @@ class Shard:
         await self._free.wait()
 
     async def run(self) -> None:
-        """Become what is wanted, until cancelled. Raises what the node cannot go on with."""
-        while True:
+        """Become what is wanted, until ``end``. Raises what the node cannot go on with."""
+        while not self._is_ending:
             self._woken.clear()
             try:
                 is_done = await self._step()
@@ -120,11 +120,16 @@ class Shard:
                 _log.info("partition_waits", partition=self.partition, wanted=self.wanted, error=str(error))
                 is_done = False
                 await self._pause()
-            if is_done:
+            if is_done and not self._is_ending:
                 await self._wait()
 
+    def end(self) -> None:
+        """Let ``run`` return; it may be cancelled as well, which what it waits for may not heed."""
+        self._is_ending = True
+        self._woken.set()
+
     async def close(self) -> None:
-        """After ``run`` was cancelled."""
+        """After ``run`` has ended."""
         await self._stop_following()
         service, self.service = self.service, None
         self._is_leading = False
@@ -213,8 +218,9 @@ class Shard:
         task, self._following = self._following, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # if there is one, whoever leads or follows next meets it, too
 
     async def _wait(self) -> None:
         """Until something else is wanted. Raises what ended the following, or the service."""
