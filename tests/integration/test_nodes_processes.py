@@ -1,0 +1,263 @@
+"""Three processes that share a topic, loaded through all of them while they are killed, paused and stopped.
+
+A checker holds the history against what must hold: what was acknowledged is in the topic once and folded once, and no answer
+that is not marked stale is older than what its reader knew to be stored.
+"""
+
+import asyncio
+import itertools
+import json
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventstore.kafka_client import Connections, KafkaOptions
+from eventstore.kafka_reader import TopicReader
+from tests.broker.cluster import Cluster
+from tests.broker.topics import new_topic
+from tests.integration.process import COMMAND, environment, free_port
+
+pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
+
+PARTITIONS = 6
+SESSION_S = 2.0
+PATIENCE_S = 30.0
+AMOUNT = "rfm:monetary_total"
+
+
+class Process:
+    """One node: started, killed, paused and started again on the same directory and address."""
+
+    def __init__(self, number: int, topic: KafkaOptions, directory: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._topic, self._directory = topic, directory / f"node{number}"
+        self._directory.mkdir()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        where = ["--kafka", self._topic.brokers, "--topic", self._topic.topic, "--node-url", self.url]
+        more = {
+            "LEADWHEEL_NODES__SECRET": "a secret that nodes share",
+            "LEADWHEEL_NODES__SESSION_TIMEOUT_S": str(SESSION_S),
+            "LEADWHEEL_NODES__HEARTBEAT_S": "0.2",
+            "LEADWHEEL_NODES__FORWARD_TIMEOUT_S": "2",
+        }
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*COMMAND, "serve", "--data-dir", str(self._directory), "--port", str(self.port), *where],
+                env=environment(**more),
+                stderr=log,
+            )
+
+    def send(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """End it in order; its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(PATIENCE_S)
+        self._process = None
+        return code
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """What it logged under a name."""
+        lines = (self._directory / "log").read_text().splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [each for each in found if each["event"] == event]
+
+    def ask(self, method: str, path: str, body: object = None, timeout_s: float = 3.0) -> tuple[int, Any]:
+        """Status and decoded body; 0 where there was no answer."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+        except (OSError, ValueError):
+            return 0, None
+
+    def is_whole(self) -> bool:
+        """Whether it is ready and somebody answers for every partition."""
+        status, body = self.ask("GET", "/readyz", timeout_s=1.0)
+        return status == 200 and not body.get("away")
+
+
+class Load:
+    """Writers that go to every node in turn, say everything until it is taken, and read what they have written."""
+
+    def __init__(self, processes: list[Process], writers: int = 4) -> None:
+        self._processes = processes
+        self._is_over = threading.Event()
+        self.stored: dict[str, list[str]] = {}
+        self.faults: list[str] = []
+        self.gaps: dict[str, float] = {}
+        self.reads = self.refused = 0
+        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            for thread in self._threads:
+                thread.join(2 * PATIENCE_S)
+
+    def longest_gap_s(self) -> float:
+        """Between two acknowledgements of one writer, since the last time it was asked for."""
+        longest, self.gaps = max(self.gaps.values(), default=0.0), {}
+        return longest
+
+    def _write(self, writer: int) -> None:
+        turns = itertools.cycle(self._processes[writer % 3 :] + self._processes[: writer % 3])
+        leads = [f"w{writer}-{each}" for each in range(9)]
+        last = time.monotonic()
+        for count in itertools.count():
+            if self._is_over.is_set():
+                return
+            lead, event_id = leads[count % 9], f"e{count}"
+            event = {"id": event_id, "lead": lead, "type": "purchase_completed", "data": {"amount": 1}}
+            if not self._until(lambda event=event: self._post(next(turns), event)):  # type: ignore[misc]
+                self.faults.append(f"{lead} {event_id} was never taken")
+                return
+            now = time.monotonic()
+            self.gaps[str(writer)] = max(self.gaps.get(str(writer), 0.0), now - last)
+            last = now
+            self.stored.setdefault(lead, []).append(event_id)
+            self._read(next(turns), lead, len(self.stored[lead]))
+            last = time.monotonic()
+
+    def _post(self, process: Process, event: dict[str, Any]) -> bool:
+        status, _ = process.ask("POST", "/v1/orgs/default/events", event)
+        if status != 200:
+            self.refused += 1
+        return status == 200
+
+    def _read(self, process: Process, lead: str, stored: int) -> None:
+        status, body = process.ask("GET", f"/v1/orgs/default/leads/{lead}/features?features={AMOUNT}")
+        if status == 200:
+            self.reads += 1
+            if body["values"][AMOUNT] != stored:
+                self.faults.append(f"{lead}: {body['values'][AMOUNT]} was answered as fresh, {stored} were stored")
+
+    def _until(self, does: Callable[[], bool]) -> bool:
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            if does():
+                return True
+            time.sleep(0.02)
+        return False
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end, "that took too long"
+        time.sleep(0.05)
+
+
+@contextmanager
+def three(topic: KafkaOptions, directory: Path) -> Iterator[list[Process]]:
+    processes = [Process(number, topic, directory) for number in range(3)]
+    try:
+        for process in processes:
+            process.start()
+        wait(lambda: all(process.is_whole() for process in processes))
+        wait(lambda: all(len(process.said("partition_led")) >= 2 for process in processes))
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+
+
+async def topic_ids(topic: KafkaOptions) -> dict[str, list[str]]:
+    """What the topic holds of each lead, in order."""
+    found: dict[str, list[str]] = {}
+    async with TopicReader(Connections(topic), dict.fromkeys(range(PARTITIONS), 0)) as reader:
+        async for read in reader.events():
+            event = read.told.event
+            ids = found.setdefault(event.stream.id, [])
+            ids.append(event.id)
+            assert event.version == len(ids), f"{event.stream}: versions have a gap, or come twice"
+    return found
+
+
+def value_of(process: Process, lead: str) -> float:
+    """A lead's fresh value, asked for until somebody answers."""
+    found: list[float] = []
+
+    def asked() -> bool:
+        status, body = process.ask("GET", f"/v1/orgs/default/leads/{lead}/features?features={AMOUNT}")
+        found.extend([body["values"][AMOUNT]] if status == 200 else [])
+        return bool(found)
+
+    wait(asked)
+    return found[0]
+
+
+def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(kafka: Cluster, tmp_path: Path) -> None:
+    topic = asyncio.run(new_topic(kafka, partitions=PARTITIONS, attempt_s=5))
+    with three(topic, tmp_path) as processes:
+        load = Load(processes)
+        killed, paused, stopped = processes
+        with load.running():
+            time.sleep(1)
+
+            load.longest_gap_s()
+            killed.kill()
+            time.sleep(SESSION_S + 1)  # for as long the others take it for alive
+            wait(lambda: paused.is_whole() and stopped.is_whole())
+            time.sleep(0.5)
+            after_kill_s = load.longest_gap_s()
+            killed.start()
+            wait(lambda: all(process.is_whole() for process in processes))
+
+            paused.send(signal.SIGSTOP)
+            time.sleep(SESSION_S + 1)
+            wait(lambda: killed.is_whole() and stopped.is_whole())
+            paused.send(signal.SIGCONT)
+            wait(lambda: all(process.is_whole() for process in processes))
+            time.sleep(0.5)
+
+            load.longest_gap_s()
+            assert stopped.stop() == 0
+            wait(lambda: killed.is_whole() and paused.is_whole())
+            time.sleep(0.5)
+            after_stop_s = load.longest_gap_s()
+            stopped.start()
+            wait(lambda: all(process.is_whole() for process in processes))
+        print(f"gap after kill -9 {after_kill_s:.2f} s, after a planned stop {after_stop_s:.2f} s, {load.reads} reads")
+        assert load.faults == []
+        assert load.reads > 100
+        for lead, ids in load.stored.items():
+            assert value_of(killed, lead) == len(ids)
+        found = asyncio.run(topic_ids(topic))
+        for lead, ids in load.stored.items():
+            assert found[lead] == ids
+        # Not more than the session, and what the takeover takes; a planned stop waits for no session.
+        assert 0.5 < after_kill_s < SESSION_S + 4
+        assert after_stop_s < 2.0
