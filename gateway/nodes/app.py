@@ -50,10 +50,14 @@ PROCEDURES: Final[dict[str, Procedure[Any, Any]]] = {
 
 
 def build_front_app(front: Front, routes: Sequence[Route] = ROUTES) -> web.Application:
-    """An application that answers for all nodes; closing front and services is their openers'."""
+    """An application that answers for all nodes; closing front and services is their openers'.
+
+    From then on, what lead partitions write into the shared one is sent to its owner.
+    """
     service = front.shared
     app = web.Application(client_max_size=service.settings.server.max_body_mb * 1024 * 1024)
     app[SERVICE], app[FRONT] = service, front
+    service.recorder = intake.ForwardingRecorder(front)
     found = placed(routes)
     service.routes = [route for route, _ in found]
     bind = _binder(front, {(route.method, route.path): placement for route, placement in found})

@@ -83,9 +83,15 @@ async def _write(
         tasks = [group.create_task(source.run(blocks), name="feed-part") for source in sources]
         front.on_stop(blocks)
         try:
+            silent = set(ids)  # an id is of use when all partitions have their part in it
+            held: list[Block] = []
             while (block := await blocks.get()) is not None:
                 ids[block.partition] = block.entry_id
-                chunk = _framed(block, write_id(ids))
+                silent.discard(block.partition)
+                held.append(block)
+                if silent:
+                    continue
+                chunk, held = _framed(held, write_id(ids)), []
                 try:
                     async with asyncio.timeout(send_timeout_s):
                         await response.write(chunk)
@@ -99,10 +105,10 @@ async def _write(
                 task.cancel()
 
 
-def _framed(block: Block, entry_id: str) -> bytes:
-    if not block.kind:
-        return b": alive\nid: %b\n\n" % entry_id.encode()
-    return event(block.kind, entry_id, block.data)
+def _framed(blocks: list[Block], entry_id: str) -> bytes:
+    """Entries under the id that holds behind all of them, or a sign of life."""
+    told = [event(each.kind, entry_id, each.data) for each in blocks if each.kind]
+    return b"".join(told) or b": alive\nid: %b\n\n" % entry_id.encode()
 
 
 class _Source:

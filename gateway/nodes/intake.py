@@ -133,10 +133,7 @@ async def post_events(front: Front, route: Route, request: web.Request, org: Org
 
 
 class ForwardingRecorder:
-    """Records what lead partitions bring about in the shared one, wherever that is written.
-
-    Hand it to a service as its ``recorder`` (gateway.service).
-    """
+    """Records what lead partitions bring about in the shared one, wherever that is written."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -150,6 +147,10 @@ class ForwardingRecorder:
         for name, parts in by_org.items():
             org = self._front.shared.orgs[name]
             for partition, mine in parts.items():
+                service = self._front.local(partition)
+                if service is not None:
+                    await service.ingest.record(mine)
+                    continue
                 asked = Intake([_sent(event) for event in mine], False, True, self._front.options.fold_timeout_s)
                 try:
                     await self._front.call(TAKE, partition, org, asked)
