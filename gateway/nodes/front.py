@@ -133,7 +133,7 @@ class Front:
         place = self.cluster.place(partition)
         if type(place) is Local:
             return await route.handler(place.service, request, org)
-        body = await request.read() if request.can_read_body else b""
+        body = await request.read() if request.body_exists else b""
         return self.passed(request, await self._owner_reply(partition, request, org, body))
 
     async def at_or_stale(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:

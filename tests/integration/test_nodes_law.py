@@ -76,7 +76,9 @@ class Workload:
     def read(self) -> Ask:
         form = self.chance.choice(["", "&format=vector"])
         views = self.chance.choice(["views=rfm", "views=*", "features=rfm:monetary_total,rfm:recency_days"])
-        at = self.chance.choice(["", "", "&at=2026-11-10T00:00:00Z", "&on_missing=default", "&known_at=2026-11-01T00:00:00Z"])
+        at = self.chance.choice(
+            ["", "", "&at=2026-11-10T00:00:00Z", "&on_missing=default", "&known_at=2026-11-01T00:00:00Z"]
+        )
         path = f"leads/{self.lead()}/features?{views}{form}{at}"
         return lambda door: door.get(path)
 
