@@ -109,6 +109,18 @@ async def fronted(topic: KafkaOptions, directory: Path, clock: VirtualClock) -> 
             await group.close(name)
 
 
+def settled(answer: tuple[int, Any]) -> tuple[int, Any]:
+    """Without the instant at which a value was computed: it holds until its next change, whoever computed it when."""
+    status, body = plain(answer)
+    return status, _without_instant(body)
+
+
+def _without_instant(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_instant(each) for name, each in value.items() if name != "as_of"}
+    return [_without_instant(each) for each in value] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize(
     "seed", [11, pytest.param(12, marks=pytest.mark.deep), pytest.param(13, marks=pytest.mark.deep)]
 )
@@ -121,11 +133,13 @@ async def test_nodes_on_kafka_answer_as_one_process_does(kafka: Cluster, tmp_pat
             await put(door, "services/two", {"features": ["rfm:monetary_total", "rfm:recency_days"]})
             await door.events(*(event for lead in LEADS[:4] for event in hot(lead)))
         for number in range(STEPS):
+            for clock in (alone.clock, group.clock):
+                clock.advance(2)  # what is decided by is at most a second old: a node may have a newer copy within it
             ask = workload.step()
-            expected = plain(await ask(alone))
+            expected = settled(await ask(alone))
             await group.in_step()
             name = workload.chance.choice(sorted(group.doors))
-            assert plain(await ask(group.doors[name])) == expected, number
+            assert settled(await ask(group.doors[name])) == expected, number
             if number % 10 == 0:
                 alone.clock.advance(60)
                 await alone.service.ticker.tick()
