@@ -11,7 +11,7 @@ import pytest
 from eventstore.event import Stream
 from gateway.nodes.cluster import Away, Remote
 from kernel.errors import NotLeading
-from tests.broker.cluster import Cluster
+from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.broker.topics import new_topic
 from tests.integration.nodes import Nodes, bought, nodes
 
@@ -146,3 +146,29 @@ def watching(group: Nodes) -> Iterator[None]:
     finally:
         task.cancel()
     assert faults == []
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Cluster]:
+    """One broker that is stopped and started here."""
+    if missing := missing_tools():
+        pytest.skip(f"NO KAFKA HERE, not installed: {', '.join(missing)}")
+    with running_cluster(tmp_path / "kafka") as cluster:
+        yield cluster
+
+
+# A connection that the client is just making when it is given up is left to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_nodes_outlive_their_broker(mortal: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(mortal, partitions=4, attempt_s=2)
+    async with nodes(topic, tmp_path, ["a", "b"]) as group:
+        await group.put(*(bought(f"l{n}", f"e{n}") for n in range(20)))
+        mortal.brokers[0].kill()
+        writing = asyncio.create_task(group.put(*(bought(f"l{n}", f"f{n}") for n in range(20))))
+        with watching(group):
+            await group.wait(lambda: not group.leaders())  # longer than a session: nobody can be sure of anything
+            mortal.brokers[0].start()
+            await group.wait_level()
+            await writing
+        for n in range(20):
+            assert [event.id for event in await group.log_of(_lead(f"l{n}"))] == [f"e{n}", f"f{n}"]
