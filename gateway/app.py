@@ -63,7 +63,7 @@ from gateway.routes import (
 )
 from gateway.routing import Route, RouteTable
 from gateway.service import Service
-from gateway.sharing import WHOLE, DividedRecorder, Part
+from gateway.sharing import WHOLE, DividedRecorder, Part, always
 from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.fatal import OnFatal, exit_now
@@ -148,6 +148,7 @@ async def open_service(
     part: Part = WHOLE,
     log: OpenLog | None = None,
     is_following: bool = False,
+    is_current: Callable[[], bool] = always,
 ) -> Service:
     """Open or make the data directory, recover, and start what runs on its own.
 
@@ -161,6 +162,8 @@ async def open_service(
         Settings, clock, keys and orgs are its.
     part : which of the leads this service has, where several share them.
     log : opens the log, where it is none of those that the settings name.
+    is_current : whether this process is surely still the one that has its leads; asked before what they bring about is
+        written into shared streams.
     is_following : another process writes the log; nothing is written here of its own accord until ``Service.lead``.
 
     Raises
@@ -189,7 +192,7 @@ async def open_service(
     ledgers = LedgerKind(lambda org: orgs.catalogue_of(org).event_types)
     leads = FoldedEntities(orgs.catalogue_of, clock, lambda org: (ledgers, *orgs[org].companions))
     folds = FoldsByKind(leads, {"policy": policy_folds(settings.bandit)})
-    parts = _Parts(settings, clock, store, snapshots, folds, shared)
+    parts = _Parts(settings, clock, store, snapshots, folds, shared, is_current)
     staleness = Staleness(paths.directory if paths else None, orgs)
     service = Service(
         settings=settings,
@@ -288,6 +291,7 @@ class _Parts:
         snapshots: SnapshotStore,
         folds: Folds,
         shared: Service | None,
+        is_current: Callable[[], bool],
     ) -> None:
         actors = settings.actors
         wheel = TimerWheel(start_us=clock.now_us(), tick_us=round(actors.tick_s * SECOND_US))
@@ -311,7 +315,9 @@ class _Parts:
         self.ticker = Ticker(
             store=store,
             host=self.host,
-            ingest=self.ingest if shared is None else DividedRecorder(own=self.ingest, shared=_RecorderOf(shared)),
+            ingest=self.ingest
+            if shared is None
+            else DividedRecorder(own=self.ingest, shared=_RecorderOf(shared), is_current=is_current),
             wheel=wheel,
             clock=clock,
             tick_s=actors.tick_s,

@@ -6,11 +6,12 @@ shared stream, such as a policy's settled rewards. They are recorded there befor
 causes make a repetition harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from actors.ticker import Recorder
 from eventstore.event import Kind, NewEvent
+from kernel.errors import NotLeading
 
 #: The kinds of streams that all leads share.
 SHARED_KINDS: frozenset[Kind] = frozenset({"subject", "org", "policy"})
@@ -27,16 +28,29 @@ class Part(NamedTuple):
 WHOLE = Part(0, 1)
 
 
-class DividedRecorder:
-    """Records what a part's timers bring about: shared streams' events by ``shared``, its own by ``own``."""
+def always() -> bool:
+    """Nobody else can have them."""
+    return True
 
-    def __init__(self, *, own: Recorder, shared: Recorder) -> None:
-        self._own, self._shared = own, shared
+
+class DividedRecorder:
+    """Records what a part's timers bring about: shared streams' events by ``shared``, its own by ``own``.
+
+    Parameters
+    ----------
+    is_current : whether this process is surely still the one that has the part. The part's own log refuses one that
+        was replaced; the shared log knows nothing of it, and would take a settlement that misses the latest rewards.
+    """
+
+    def __init__(self, *, own: Recorder, shared: Recorder, is_current: Callable[[], bool]) -> None:
+        self._own, self._shared, self._is_current = own, shared, is_current
 
     async def record(self, events: Sequence[NewEvent]) -> object:
         """Raises ``LeadwheelError``: some may have been recorded, and all of them may be again."""
         elsewhere = [event for event in events if event.stream.kind in SHARED_KINDS]
         if elsewhere:
+            if not self._is_current():
+                raise NotLeading("whether these leads are still this process's is not sure")
             await self._shared.record(elsewhere)
             events = [event for event in events if event.stream.kind not in SHARED_KINDS]
         return await self._own.record(events) if events else None

@@ -314,6 +314,7 @@ class Node:
                 part=WHOLE if is_shared else Part(shard.partition - 1, self.partitions - 1),
                 log=opened,
                 is_following=True,
+                is_current=lambda: shard.is_leading and self._membership.is_current,
             )
         if is_shared:
             self.shared = service

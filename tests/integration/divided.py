@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiohttp.test_utils import TestClient, TestServer
@@ -18,10 +19,11 @@ from tests.integration.service import NOW, Door
 
 
 class Divided(NamedTuple):
-    """Doors to all of them; ``parts`` in order of their partitions, from the second on."""
+    """Doors to all of them; ``parts`` in order of their partitions, from the second on; ``current`` are sure of theirs."""
 
     shared: Door
     parts: Sequence[Door]
+    current: set[int]
 
     def of(self, stream: Stream) -> Door:
         partition = partition_of(stream, key_of(stream), len(self.parts) + 1)
@@ -44,12 +46,19 @@ async def divided(settings: Settings | None = None, parts: int = 3) -> AsyncIter
     async with AsyncExitStack() as stack:
         shared = await open_service(settings, paths=None, clock=clock, seed=1)
         doors = [await stack.enter_async_context(_door(shared, clock))]
+        current = set(range(parts))
         for number in range(parts):
             part = await open_service(
-                settings, paths=None, clock=clock, seed=2 + number, shared=shared, part=Part(number, parts)
+                settings,
+                paths=None,
+                clock=clock,
+                seed=2 + number,
+                shared=shared,
+                part=Part(number, parts),
+                is_current=partial(current.__contains__, number),
             )
             doors.append(await stack.enter_async_context(_door(part, clock)))
-        yield Divided(doors[0], doors[1:])
+        yield Divided(doors[0], doors[1:], current)
 
 
 @asynccontextmanager

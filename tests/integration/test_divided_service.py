@@ -104,6 +104,22 @@ async def test_a_reward_is_taken_while_the_shared_log_is_away_and_settles_when_i
     assert await settled(all_doors.shared) == [("d1", 1.0)]
 
 
+async def test_whoever_is_not_sure_of_its_leads_settles_nothing() -> None:
+    async with divided() as found:
+        await define(found.shared, reward={"wait_s": HOUR_S, "aggregation": "earliest"})
+        door = found.parts[1]
+        (lead,) = leads_of(found, door, 1)
+        await decide(door, lead, decision_id="d1")
+        found.current.discard(1)
+        assert (await reward(door, "d1", 1, "r"))[0] == 200
+        await found.passing(2 * HOUR_S)
+        assert await settled(found.shared) == []
+        found.current.add(1)
+        for _ in range(3):
+            await found.passing(61)
+        assert await settled(found.shared) == [("d1", 1.0)]
+
+
 async def test_budgets_of_a_day_hold_for_all_parts_together(all_doors: Divided) -> None:
     await define(all_doors.shared, guardrails={"per_day": {"mail": 4, "call": 2}})
     chosen: dict[str, int] = {}
