@@ -335,7 +335,8 @@ def metrics_page() -> str:
     ]
     for each in METRICS:
         labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
-        lines.append(f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |")
+        meaning = f"{each.meaning} (nodes only)" if each.is_of_nodes else each.meaning
+        lines.append(f"| `{each.name}` | {each.kind} | {labels} | {meaning} |")
     return _page("Metrics", lines)
 
 

@@ -22,12 +22,13 @@ BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 
 
 class MetricSpec(msgspec.Struct, frozen=True):
-    """One metric: what is not in the table cannot be exposed."""
+    """One metric: what is not in the table cannot be exposed. ``is_of_nodes``: only by one of several nodes."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
     labels: tuple[str, ...] = ()
+    is_of_nodes: bool = False
 
 
 METRICS: tuple[MetricSpec, ...] = (
@@ -99,6 +100,28 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("leadwheel_webhooks_waiting", "gauge", "Messages of webhooks that are under way"),
     MetricSpec(
         "leadwheel_webhook_dead_letters", "gauge", "Messages of webhooks that were given up and not retried yet"
+    ),
+    MetricSpec(
+        "leadwheel_node_sent",
+        "counter",
+        "Requests, and parts of them, sent to other nodes: answered, or lost, which is unreachable or too late",
+        ("outcome",),
+        is_of_nodes=True,
+    ),
+    MetricSpec(
+        "leadwheel_node_received",
+        "counter",
+        "Requests, and parts of them, from other nodes: taken, and of these refused, since this node does not lead what they are about",
+        ("outcome",),
+        is_of_nodes=True,
+    ),
+    MetricSpec("leadwheel_node_stale", "counter", "Answers that may be old, and were asked for so", is_of_nodes=True),
+    MetricSpec("leadwheel_partitions_led", "gauge", "Partitions that this node leads", is_of_nodes=True),
+    MetricSpec(
+        "leadwheel_partitions_away",
+        "gauge",
+        "Partitions that nobody answers for, as far as this node knows",
+        is_of_nodes=True,
     ),
     MetricSpec("leadwheel_ready", "gauge", "1 when /readyz answers 200"),
 )

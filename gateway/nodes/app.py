@@ -50,14 +50,11 @@ PROCEDURES: Final[dict[str, Procedure[Any, Any]]] = {
 
 
 def build_front_app(front: Front, routes: Sequence[Route] = ROUTES) -> web.Application:
-    """An application that answers for all nodes; closing front and services is their openers'.
-
-    From then on, what lead partitions write into the shared one is sent to its owner.
-    """
+    """An application that answers for all nodes; closing front and services is their openers'."""
     service = front.shared
     app = web.Application(client_max_size=service.settings.server.max_body_mb * 1024 * 1024)
     app[SERVICE], app[FRONT] = service, front
-    service.recorder = intake.ForwardingRecorder(front)
+    status.watch(front)
     found = placed(routes)
     service.routes = [route for route, _ in found]
     bind = _binder(front, {(route.method, route.path): placement for route, placement in found})
@@ -171,7 +168,7 @@ async def _org_of(front: Front, request: web.Request) -> Org:
     """The organisation that another node's request acts for. Raises ``Problem`` where it was not a node that sent it."""
     if not wire.is_from_node(request, front.cluster.secret):
         raise Problem("unauthorized", f"{wire.NODE}: expected the secret of the nodes")
-    front.tallies.received += 1
+    front.tallies.taken += 1
     found = front.shared.orgs[request.headers.get(wire.ORG, "")]
     if not found.services.is_loaded:
         await found.services.load(front.shared.store)

@@ -72,5 +72,8 @@ class Cluster(Protocol):
     def led(self) -> Mapping[int, Service]:
         """What this node answers for now, by partition."""
 
+    def not_ready(self) -> list[str]:
+        """Why this node does not take requests yet, or no longer."""
+
     def nodes(self) -> Sequence[str]:
         """The URLs of all nodes, this one's included, in order."""

@@ -60,9 +60,9 @@ class FrontOptions(msgspec.Struct, frozen=True):
 class Tallies(msgspec.Struct):
     """Counted since the start, for the metrics: what was sent to other nodes, and what came from them."""
 
-    sent: int = 0
+    answered: int = 0
     lost: int = 0
-    received: int = 0
+    taken: int = 0
     refused: int = 0
     stale: int = 0
 
@@ -207,14 +207,15 @@ class Front:
         return await self._asked(url, data, is_head=request.method == "HEAD", is_repeatable=request.method in _SAFE)
 
     async def _asked(self, url: str, data: bytes, *, is_head: bool = False, is_repeatable: bool) -> Reply:
-        self.tallies.sent += 1
         try:
-            return await self.links.ask(
+            reply = await self.links.ask(
                 url, data, is_head=is_head, is_repeatable=is_repeatable, deadline_s=self.options.forward_timeout_s
             )
         except NodeUnreachable:
             self.tallies.lost += 1
             raise
+        self.tallies.answered += 1
+        return reply
 
     def passed(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         """Another node's answer, unchanged."""
@@ -222,7 +223,8 @@ class Front:
             return ReadyResponse(reply.head, b"\r\n\r\n", reply.body)
         headers = reply.headers()
         for name in _HOP_HEADERS:
-            headers.popall(name, None)
+            if name != "Content-Length" or request.method != "HEAD":
+                headers.popall(name, None)
         return web.Response(status=reply.status, headers=headers, body=reply.body or None)
 
     # Parts of a request.

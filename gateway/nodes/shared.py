@@ -72,7 +72,7 @@ async def follow(front: Front, org: Org) -> None:
     wanted = (await front.call(REACHED, SHARED, org, Asked())).position
     try:
         async with asyncio.timeout(front.options.shared_timeout_s):
-            while await front.shared.store.last_position() < wanted:  # noqa: ASYNC110 - a log has no such event
+            while front.shared.host.delivered_position < wanted:  # noqa: ASYNC110 - a host has no such event
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         return  # it is written; this node shows it later

@@ -18,12 +18,27 @@ _MOST = frozenset(("leadwheel_timer_lag_seconds",))
 
 def readiness(front: Front) -> web.Response:
     """Ready where requests can be taken; what is away is told, and makes no other node's answers worse."""
-    away = []
-    for partition in range(front.cluster.partitions):
-        place = front.cluster.place(partition)
-        if isinstance(place, Away):
-            away.append(AwayDocument(partition, place.reason, place.progress))
-    return readiness_of(front.shared.not_ready(), away)
+    away = [AwayDocument(partition, place.reason, place.progress) for partition, place in away_now(front).items()]
+    reasons = dict.fromkeys((*front.cluster.not_ready(), *front.shared.not_ready()))
+    return readiness_of(list(reasons), away)
+
+
+def watch(front: Front) -> None:
+    """Let the metrics read what the front counts."""
+    metrics, tallies, cluster = front.shared.metrics, front.tallies, front.cluster
+    for outcome in ("answered", "lost"):
+        metrics.watch("leadwheel_node_sent", lambda outcome=outcome: getattr(tallies, outcome), outcome)  # type: ignore[misc]
+    for outcome in ("taken", "refused"):
+        metrics.watch("leadwheel_node_received", lambda outcome=outcome: getattr(tallies, outcome), outcome)  # type: ignore[misc]
+    metrics.watch("leadwheel_node_stale", lambda: tallies.stale)
+    metrics.watch("leadwheel_partitions_led", lambda: len(cluster.led()))
+    metrics.watch("leadwheel_partitions_away", lambda: len(away_now(front)))
+
+
+def away_now(front: Front) -> dict[int, Away]:
+    """The partitions that nobody answers for, as far as this node knows."""
+    places = {partition: front.cluster.place(partition) for partition in range(front.cluster.partitions)}
+    return {partition: place for partition, place in places.items() if isinstance(place, Away)}
 
 
 def exposition(front: Front) -> web.Response:
