@@ -93,6 +93,7 @@ class PartitionLog:
     is_leading : batches are taken.
     begin, end : of the way that the copy has to go before it is complete for the first time; equal when it was.
     next_offset : up to where the copy has come.
+    lag : records that another process has written and the copy has not, when it was last looked at.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class PartitionLog:
         self._idle = asyncio.Event()
         self._idle.set()
         self.is_leading = False
-        self.begin = self.end = self.next_offset = 0
+        self.begin = self.end = self.next_offset = self.lag = 0
 
     @property
     def progress(self) -> float:
@@ -219,6 +220,7 @@ class PartitionLog:
                 raise await self._connections.translated(error) from error
             raise
         writer.next_offset = self.next_offset
+        self.lag = 0
         self._writer = writer
         self.is_leading = True
 
@@ -273,6 +275,7 @@ class PartitionLog:
                 found = await consumer.getmany(part, timeout_ms=_POLL_MS, max_records=_PAGE_RECORDS)
                 told = [each for record in found.get(part, ()) if (each := self._told(record)) is not None]
                 reached = await consumer.position(part)
+                self.lag = max(0, (consumer.last_stable_offset(part) or 0) - reached)
                 if told or reached - self.next_offset >= _PAGE_RECORDS:
                     await self._adopt(adopting, told, reached)
                 elif reached > self.next_offset:  # claims, and what tells of transactions: noted with the next events

@@ -117,6 +117,22 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec("leadwheel_node_stale", "counter", "Answers that may be old, and were asked for so", is_of_nodes=True),
     MetricSpec("leadwheel_partitions_led", "gauge", "Partitions that this node leads", is_of_nodes=True),
+    MetricSpec("leadwheel_copies", "gauge", "Partitions of which this node keeps a complete copy", is_of_nodes=True),
+    MetricSpec(
+        "leadwheel_copies_lag",
+        "gauge",
+        "Records of the partitions that this node follows and has not read yet, all together",
+        is_of_nodes=True,
+    ),
+    MetricSpec(
+        "leadwheel_node_generation", "gauge", "Grows whenever who holds what was settled anew", is_of_nodes=True
+    ),
+    MetricSpec(
+        "leadwheel_node_current",
+        "gauge",
+        "1 while this node is surely still a member of the group, and so answers fresh",
+        is_of_nodes=True,
+    ),
     MetricSpec(
         "leadwheel_partitions_away",
         "gauge",

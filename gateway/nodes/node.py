@@ -149,6 +149,7 @@ class Node:
         shared.want("following")
         self._run(shared.run(), f"shard-{SHARED}")
         await self._or_failure(shared.wait_open())
+        self._watch()
 
     async def join(self) -> None:
         """Join the others, who may ask this node at once; returns when the first layout is there."""
@@ -157,6 +158,13 @@ class Node:
                 self._run(shard.run(), f"shard-{partition}")
         self._membership_task = self._run(self._membership.run(), "membership")
         await self._or_failure(self._laid_out.wait())
+
+    def _watch(self) -> None:
+        metrics, shards = self.shared.metrics, self._shards.values()
+        metrics.watch("leadwheel_copies", lambda: sum(each.is_complete for each in shards))
+        metrics.watch("leadwheel_copies_lag", lambda: sum(each.lag for each in shards))
+        metrics.watch("leadwheel_node_generation", lambda: self.generation)
+        metrics.watch("leadwheel_node_current", lambda: self.is_current)
 
     async def hand_over(self) -> None:
         """Give everything back, and wait until others have it, or for as long as a stop may wait.

@@ -82,6 +82,11 @@ class Shard:
         """Of a copy that is being made; None where none is."""
         return None if self._log is None or self.service is not None else self._log.progress
 
+    @property
+    def lag(self) -> int:
+        """Records of the partition that the copy here has not yet."""
+        return 0 if self._log is None else self._log.lag
+
     def want(self, role: Role) -> None:
         """Be this, soon."""
         if role == self.wanted:

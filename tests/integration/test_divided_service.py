@@ -1,13 +1,16 @@
 """Services of parts of the leads beside the service of what all leads share: what one knows of the other."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from bandit.events import decode_settlement, policy_stream
-from eventstore.event import NewEvent
+from eventstore.event import NewEvent, Stream
 from kernel.errors import NotLeading
+from scoring.promotion import MODEL_PROMOTED, ModelPromoted
 from tests.integration.deciding import FEATURES, decide, define, put, reward
 from tests.integration.divided import Divided, divided
 from tests.integration.service import Door, purchase
@@ -158,6 +161,25 @@ async def test_a_follower_writes_nothing_until_it_leads() -> None:
         await follower.alerts.settle()
         _, body = await found.parts[0].get("alerts")
         assert [each["lead"] for each in body["items"]] == ["a"], "all leads are looked at first"
+
+
+async def test_a_model_that_was_promoted_elsewhere_is_looked_for_here() -> None:
+    async with divided() as found:
+        shared = found.shared.service
+        models = await shared.models.of(shared.orgs["default"])
+        part = await found.parts[0].service.scores.of(shared.orgs["default"])
+        used: list[object] = []
+        part.use = used.append  # type: ignore[method-assign]
+        shared.is_leading = False
+        promoted = ModelPromoted(1, "conversion-0001", "conversion", "default", "0" * 64, "0" * 16)
+        data = msgspec.json.encode(promoted)
+        stream = Stream("default", "org", "default")
+        event = NewEvent(stream, "~mp:1", MODEL_PROMOTED, shared.clock.now_us(), data, promoted)
+        await shared.ingest.record([event])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert set(models.refused) == {"conversion-0001"}, "its file is not here, and that is said"
+        assert used == [models.models]
 
 
 async def test_a_part_that_is_closed_hears_nothing_of_the_shared_log_any_more() -> None:
