@@ -97,6 +97,7 @@ class Membership:
         self._member = ""
         self._until_us = -1
         self._wants_to_join = asyncio.Event()
+        self._is_waiting = False
         self.generation = 0
         self.layout: Layout | None = None
 
@@ -123,7 +124,9 @@ class Membership:
                 raise BrokersRefused(self._connections.options.brokers, f"group {self._group}: {error!r}") from error
             except TROUBLE as error:
                 self._coordinator = None
-                _log.info("group_waits", group=self._group, error=repr(error))
+                if not self._is_waiting:  # said once: it may be for long
+                    _log.warning("group_waits", group=self._group, error=repr(error))
+                self._is_waiting = True
                 await asyncio.sleep(min(self._heartbeat_s, self._connections.options.retry_s))
 
     async def leave(self) -> None:
@@ -201,7 +204,7 @@ class Membership:
             if layout is None or layout.nodes.get(standing.node) is None:
                 await asyncio.sleep(self._heartbeat_s)  # the member that computed it is of another version
                 continue
-            self.generation, self.layout = generation, layout
+            self.generation, self.layout, self._is_waiting = generation, layout, False
             _log.info("nodes", generation=generation, nodes=len(layout.nodes), moves=len(layout.moves))
             self._on_layout(layout)
             return
