@@ -66,11 +66,15 @@ from gateway.service import Service
 from gateway.sharing import WHOLE, DividedRecorder, Part, always
 from gateway.staleness import Staleness
 from kernel.clock import Clock
+from kernel.errors import SettingsError
 from kernel.fatal import OnFatal, exit_now
 from kernel.ids import IdSource
-from kernel.settings import Settings
+from kernel.settings import Settings, source_of
 from kernel.times import SECOND_US
 from projections.entity import FoldedEntities
+
+#: Where a node has its copies, in its data directory.
+PARTITIONS = "partitions"
 
 STOP_TIMEOUT_S = 2.5  # for snapshots, when the service stops
 
@@ -240,6 +244,10 @@ async def _open_store(
     kind, types = settings.store.kind, orgs.types()
     if paths is None or kind == "memory":
         return MemoryEventStore(types=types, clock=clock)
+    if settings.nodes.url or (paths.directory / PARTITIONS).is_dir():
+        source = source_of("nodes.url", settings.sources)
+        expected = "one process cannot open what nodes share: serve it with --node-url, ask a running node with --url"
+        raise SettingsError("nodes.url", source, expected)
     chosen = msgspec.structs.asdict(settings.store)
     del chosen["kind"]
     if kind == "sqlite":

@@ -20,7 +20,7 @@ from eventstore.kafka_records import SHARED, key_of, partition_of
 from eventstore.sqlite import SqliteOptions
 from eventstore.store import EventStore
 from eventstore.types import EventTypes
-from gateway.app import Paths, open_service
+from gateway.app import PARTITIONS, Paths, open_service
 from gateway.kafka import kafka_options
 from gateway.nodes.cluster import Away, Local, Place, Remote
 from gateway.nodes.layout import Layout, Standing
@@ -362,7 +362,7 @@ async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 def partition_directory(directory: Path, partition: int) -> Path:
     """Where a node keeps the copy of a partition."""
-    return directory / "partitions" / f"{partition:04d}"
+    return directory / PARTITIONS / f"{partition:04d}"
 
 
 def shards_on_disk(directory: Path, partitions: int) -> list[int]:

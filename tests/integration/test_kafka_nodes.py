@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from eventstore.event import Stream
+from gateway.app import Paths, open_service
 from gateway.nodes.cluster import Away, Remote
-from kernel.errors import NotLeading
+from gateway.nodes.node import open_node
+from kernel.clock import SystemClock
+from kernel.errors import LogIsNoCopy, NotLeading, SettingsError
+from kernel.settings_nodes import NodesSettings
 from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.broker.topics import new_topic
-from tests.integration.nodes import Nodes, bought, nodes
+from tests.integration.nodes import Nodes, bought, node_settings, nodes
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -25,6 +30,24 @@ async def test_one_node_leads_everything(kafka: Cluster, tmp_path: Path) -> None
         assert group.leaders() == {partition: ["a"] for partition in range(4)}
         await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
         assert sum([len(await group.log_of(_lead(f"l{n}"))) for n in range(40)]) == 40
+
+
+async def test_a_nodes_directory_and_one_processes_are_not_taken_for_each_other(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, partitions=2, attempt_s=5)
+    async with nodes(topic, tmp_path, ["a"]) as group:
+        await group.put(bought("l", "e"))
+    settings = node_settings(topic, "http://a")
+    one_process = msgspec.structs.replace(settings, nodes=NodesSettings())
+    for wrong in (settings, one_process):
+        with pytest.raises(SettingsError, match="--node-url"):
+            await open_service(wrong, paths=Paths(tmp_path / "a"), clock=SystemClock())
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    service = await open_service(one_process, paths=Paths(alone), clock=SystemClock())
+    assert [event.id for event in await service.store.read(_lead("l"))] == ["e"], "one process can serve the same topic"
+    await service.close()
+    with pytest.raises(LogIsNoCopy, match="one process"):
+        await open_node(settings, alone, clock=SystemClock())
 
 
 async def test_two_nodes_share_and_each_knows_the_other(kafka: Cluster, tmp_path: Path) -> None:
