@@ -25,6 +25,7 @@ from gateway.kafka import kafka_options
 from gateway.nodes.cluster import Away, Local, Place, Remote
 from gateway.nodes.layout import Layout, Standing
 from gateway.nodes.membership import Membership
+from gateway.nodes.portions import portion_of
 from gateway.nodes.shard import Shard
 from gateway.service import Service
 from gateway.sharing import WHOLE, Part
@@ -62,6 +63,7 @@ class Node:
     ) -> None:
         nodes = settings.nodes
         self._settings, self._directory, self._topic = settings, directory, topic
+        self._portion = portion_of(settings, topic.partitions)
         self._clock, self._ids, self._on_fatal = clock, ids, on_fatal
         self._connections = Connections(kafka_options(settings))
         self.name = ids.uuid7()
@@ -302,7 +304,7 @@ class Node:
     async def _open_service(self, shard: Shard, log: PartitionLog) -> Service:
         directory = partition_directory(self._directory, shard.partition)
         directory.mkdir(parents=True, exist_ok=True)
-        chosen = msgspec.structs.asdict(self._settings.store)
+        chosen = msgspec.structs.asdict(self._portion.store)
         del chosen["kind"]
         options = SqliteOptions(**{**chosen, "durability": "process"})  # what a copy loses, the topic holds
 
@@ -314,7 +316,7 @@ class Node:
         is_shared = shard.partition == SHARED
         async with self._opening:
             service = await open_service(
-                self._settings,
+                self._portion,
                 paths=Paths(directory, self._directory),
                 clock=self._clock,
                 on_fatal=self._on_fatal,
