@@ -19,6 +19,7 @@ NAMES = (
     "memory_per_lead",
     "replay",
     "http_read",
+    "forwarded_read",
     "batch_read",
     "market",
     "ingest_durable",

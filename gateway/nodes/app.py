@@ -94,20 +94,20 @@ def _bind_org(front: Front, route: Route, answer: Placed, listing: Listing | Non
     async def endpoint(request: web.Request) -> web.StreamResponse:
         start_us = monotonic_us()
         response: web.StreamResponse
-        is_own = wire.NODE not in request.headers
+        told = request.headers.get(wire.NODE)
         try:
-            if is_own:
+            if told is None:
                 found = orgs[authorize(keyring, request, scope, request.match_info.get("org"), start_us)]
                 if not found.services.is_loaded:
                     await found.services.load(service.store)
                 response = await answer(front, route, request, found)
             else:
-                response = await _sent_on(front, route, listing, request)
+                response = await _sent_on(front, route, listing, request, told)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the supervision boundary of a request: answered, counted
             response = answer_error(service, request, error)
-        if is_own:
+        if told is None:
             tally.add(response.status, (monotonic_us() - start_us) / SECOND_US)
         return response
 
@@ -143,42 +143,46 @@ def _bind_open(front: Front, route: Route, tally: RouteTally) -> Handler:
     return endpoint
 
 
-async def _sent_on(front: Front, route: Route, listing: Listing | None, request: web.Request) -> web.StreamResponse:
+async def _sent_on(
+    front: Front, route: Route, listing: Listing | None, request: web.Request, told: str
+) -> web.StreamResponse:
     """Answer what another node has sent on, or refuse it: it goes no further."""
-    org = await _org_of(front, request)
-    partition = _partition(request)
-    if wire.STALE in request.headers:
+    to, org = await _addressed(front, told)
+    partition = _partition(to)
+    headers = request.headers
+    if wire.STALE in headers:
         return await _old(front, partition, route, request, org)
     service = _own(front, partition)
-    if wire.PART in request.headers and listing is not None:
+    if listing is not None and wire.PART in headers:
         return await part_answer(listing, service, request, org)
     return await route.handler(service, request, org)
 
 
 async def _old(front: Front, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
     """What this node has of a partition that it does not answer for."""
-    follower = front.cluster.follower(partition)
+    follower = front.cluster.follower(partition) if partition < front.cluster.partitions else None
     if follower is None:
         front.tallies.refused += 1
         raise Problem("not_owner", f"this node has no copy of partition {partition}")
     return stale.marked(stale.reply_of(await route.handler(follower, request, org)))
 
 
-async def _org_of(front: Front, request: web.Request) -> Org:
-    """The organisation that another node's request acts for. Raises ``Problem`` where it was not a node that sent it."""
-    if not wire.is_from_node(request, front.cluster.secret):
+async def _addressed(front: Front, told: str) -> tuple[wire.Addressed, Org]:
+    """What another node's request is about. Raises ``Problem`` where it was not a node that sent it."""
+    to = wire.addressed(told, front.secret)
+    if to is None:
         raise Problem("unauthorized", f"{wire.NODE}: expected the secret of the nodes")
     front.tallies.taken += 1
-    found = front.shared.orgs[request.headers.get(wire.ORG, "")]
+    found = front.shared.orgs[to.org]
     if not found.services.is_loaded:
         await found.services.load(front.shared.store)
-    return found
+    return to, found
 
 
-def _partition(request: web.Request) -> int:
-    text = request.headers.get(wire.PARTITION, "")
+def _partition(to: wire.Addressed) -> int:
+    text = to.partition
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Problem("malformed_request", f"{wire.PARTITION}: expected a number")
+        raise Problem("malformed_request", f"{wire.NODE}: expected a partition, an organisation and the secret")
     return int(text)
 
 
@@ -205,12 +209,11 @@ def _bind_call(front: Front) -> Handler:
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         try:
-            org = await _org_of(front, request)
+            to, org = await _addressed(front, request.headers.get(wire.NODE, ""))
             procedure = PROCEDURES.get(request.match_info["procedure"])
             if procedure is None:
                 raise Problem("not_found", f"no procedure {request.match_info['procedure']}")
-            is_node = request.headers.get(wire.PARTITION) == wire.NODE_ITSELF
-            target = service if is_node else _own(front, _partition(request))
+            target = service if to.partition == wire.NODE_ITSELF else _own(front, _partition(to))
             body = await procedure.answered(target, org, await request.read())
         except asyncio.CancelledError:
             raise

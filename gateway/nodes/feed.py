@@ -156,9 +156,7 @@ class _Source:
     async def _remote(self) -> AsyncIterator[bytes]:
         front, url = self._front, self._front.owner(self._partition)
         headers = {
-            wire.NODE: front.cluster.secret,
-            wire.ORG: self._org.name,
-            wire.PARTITION: str(self._partition),
+            wire.NODE: front.address(self._org, self._partition).decode(),
             **({"Last-Event-ID": self._last_id} if self._last_id else {}),
         }
         target = URL(url.rstrip("/") + self._request.rel_url.raw_path_qs, encoded=True)

@@ -46,6 +46,11 @@ async def by_lead(front: Front, route: Route, request: web.Request, org: Org) ->
     return await front.at(partition, route, request, org)
 
 
+async def by_lead_light(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+    """The same for what is asked most, and is at hand."""
+    return await front.light(front.partition_of_lead(org, request.match_info["lead"]), route, request, org)
+
+
 async def list_decisions(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
     """Of one lead by its owner, else of all."""
     lead = request.rel_url.query.get("lead")
@@ -65,6 +70,7 @@ _FROM_OWNER: Final = Placement(shared.from_owner)
 _SHARED_OWNER: Final = Placement(shared.at_owner)
 _LEAD: Final = Placement(by_lead)
 _LEAD_READ: Final = Placement(by_lead, takes_stale=True)
+_LEAD_FEATURES: Final = Placement(by_lead_light, takes_stale=True)
 _DECISION: Final = Placement(finding.by_decision)
 
 _V1: Final = "/v1/orgs/{org}"
@@ -73,7 +79,7 @@ _SCORING: Final = "/api/lead-scoring"
 #: By method and path.
 PLACEMENTS: Final[dict[tuple[str, str], Placement]] = {
     # By the lead in the path.
-    ("GET", _V1 + "/leads/{lead}/features"): _LEAD_READ,
+    ("GET", _V1 + "/leads/{lead}/features"): _LEAD_FEATURES,
     ("GET", _V1 + "/leads/{lead}/features/history"): _LEAD_READ,
     ("GET", _V1 + "/leads/{lead}/explain/{view}:{feature}"): _LEAD_READ,
     ("GET", _V1 + "/leads/{lead}/events"): _LEAD_READ,
