@@ -7,6 +7,7 @@ that is not marked stale is older than what its reader knew to be stored.
 import asyncio
 import itertools
 import json
+import random
 import signal
 import subprocess
 import threading
@@ -20,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from bandit.events import decode_settlement
+from eventstore.event import Stream
 from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.kafka_reader import TopicReader
 from tests.broker.cluster import Cluster
@@ -32,6 +35,8 @@ PARTITIONS = 6
 SESSION_S = 2.0
 PATIENCE_S = 30.0
 AMOUNT = "rfm:monetary_total"
+BASE = "/v1/orgs/default"
+POLICY = {"arms": [{"id": "a"}, {"id": "b"}], "reward": {"wait_s": 3600, "aggregation": "earliest"}}
 
 
 class Process:
@@ -114,6 +119,7 @@ class Load:
         self.faults: list[str] = []
         self.gaps: dict[str, float] = {}
         self.reads = self.refused = 0
+        self.rewarded: dict[str, int] = {}  # decision → the value that was acknowledged
         self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
 
     @contextmanager
@@ -149,16 +155,38 @@ class Load:
             last = now
             self.stored.setdefault(lead, []).append(event_id)
             self._read(next(turns), lead, len(self.stored[lead]))
+            if count % 4 == 0 and not self._decide(turns, writer, count, lead):
+                return
             last = time.monotonic()
 
+    def _decide(self, turns: Iterator[Process], writer: int, count: int, lead: str) -> bool:
+        """Decide and reward, each said again until it is taken; False when it never was."""
+        name, value = f"d{writer}-{count}", count % 3
+        asked = {"lead": lead, "decision_id": name}
+        made, taken = f"{BASE}/policies/offers/decide", f"{BASE}/decisions/{name}/reward"
+        is_done = self._until(lambda: self._taken(next(turns), made, asked)) and self._until(
+            lambda: self._taken(next(turns), taken, {"value": value, "id": "r"})
+        )
+        if is_done:
+            self.rewarded[name] = value
+        else:
+            self.faults.append(f"{name} was never taken")
+        return is_done
+
+    def _taken(self, process: Process, path: str, body: dict[str, Any]) -> bool:
+        status, answer = process.ask("POST", path, body)
+        if status not in (0, 200, 503):
+            self.faults.append(f"{path}: {status} {answer}")
+        return status == 200
+
     def _post(self, process: Process, event: dict[str, Any]) -> bool:
-        status, _ = process.ask("POST", "/v1/orgs/default/events", event)
+        status, _ = process.ask("POST", f"{BASE}/events", event)
         if status != 200:
             self.refused += 1
         return status == 200
 
     def _read(self, process: Process, lead: str, stored: int) -> None:
-        status, body = process.ask("GET", f"/v1/orgs/default/leads/{lead}/features?features={AMOUNT}")
+        status, body = process.ask("GET", f"{BASE}/leads/{lead}/features?features={AMOUNT}")
         if status == 200:
             self.reads += 1
             if body["values"][AMOUNT] != stored:
@@ -188,22 +216,43 @@ def three(topic: KafkaOptions, directory: Path) -> Iterator[list[Process]]:
             process.start()
         wait(lambda: all(process.is_whole() for process in processes))
         wait(lambda: all(len(process.said("partition_led")) >= 2 for process in processes))
+        wait(lambda: processes[0].ask("PUT", f"{BASE}/policies/offers", POLICY)[0] == 200)
         yield processes
     finally:
         for process in processes:
             process.kill()
 
 
-async def topic_ids(topic: KafkaOptions) -> dict[str, list[str]]:
-    """What the topic holds of each lead, in order."""
+async def history(topic: KafkaOptions) -> tuple[dict[str, list[str]], dict[str, list[float]]]:
+    """What the topic holds: each lead's events from outside, in order, and what each decision was settled at."""
     found: dict[str, list[str]] = {}
+    settled: dict[str, list[float]] = {}
+    versions: dict[Stream, int] = {}
     async with TopicReader(Connections(topic), dict.fromkeys(range(PARTITIONS), 0)) as reader:
         async for read in reader.events():
             event = read.told.event
-            ids = found.setdefault(event.stream.id, [])
-            ids.append(event.id)
-            assert event.version == len(ids), f"{event.stream}: versions have a gap, or come twice"
-    return found
+            assert event.version == versions.get(event.stream, 0) + 1, f"{event.stream}: a gap, or twice"
+            versions[event.stream] = event.version
+            if event.type == "reward_settled":
+                told = decode_settlement(event.data)
+                assert told is not None
+                settled.setdefault(told.decision_id, []).append(told.reward)
+            elif event.stream.kind == "lead" and not event.id.startswith("~"):
+                found.setdefault(event.stream.id, []).append(event.id)
+    return found, settled
+
+
+def check(load: Load, topic: KafkaOptions, process: Process) -> None:
+    """Hold what was acknowledged against the topic and against what is answered."""
+    assert load.faults == []
+    for lead, ids in load.stored.items():
+        assert value_of(process, lead) == len(ids)
+    found, settled = asyncio.run(history(topic))
+    for lead, ids in load.stored.items():
+        assert found[lead] == ids
+    assert {name: settled.get(name) for name in load.rewarded} == {
+        name: [value] for name, value in load.rewarded.items()
+    }, "each once, at what was acknowledged"
 
 
 def value_of(process: Process, lead: str) -> float:
@@ -211,7 +260,7 @@ def value_of(process: Process, lead: str) -> float:
     found: list[float] = []
 
     def asked() -> bool:
-        status, body = process.ask("GET", f"/v1/orgs/default/leads/{lead}/features?features={AMOUNT}")
+        status, body = process.ask("GET", f"{BASE}/leads/{lead}/features?features={AMOUNT}")
         found.extend([body["values"][AMOUNT]] if status == 200 else [])
         return bool(found)
 
@@ -251,13 +300,43 @@ def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(
             stopped.start()
             wait(lambda: all(process.is_whole() for process in processes))
         print(f"gap after kill -9 {after_kill_s:.2f} s, after a planned stop {after_stop_s:.2f} s, {load.reads} reads")
-        assert load.faults == []
         assert load.reads > 100
-        for lead, ids in load.stored.items():
-            assert value_of(killed, lead) == len(ids)
-        found = asyncio.run(topic_ids(topic))
-        for lead, ids in load.stored.items():
-            assert found[lead] == ids
+        assert len(load.rewarded) > 30
+        check(load, topic, killed)
         # Not more than the session, and what the takeover takes; a planned stop waits for no session.
         assert 0.5 < after_kill_s < SESSION_S + 4
         assert after_stop_s < 2.0
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_to_nodes_nothing_is_lost_twice_or_old(kafka: Cluster, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    topic = asyncio.run(new_topic(kafka, partitions=PARTITIONS, attempt_s=5))
+    with three(topic, tmp_path) as processes:
+        load = Load(processes)
+        with load.running():
+            for _ in range(12):
+                chosen = chance.choice(processes)
+                match chance.choice(["kill", "stop", "pause", "blink"]):
+                    case "kill":
+                        chosen.kill()
+                        time.sleep(chance.uniform(0, 2 * SESSION_S))
+                        chosen.start()
+                    case "stop":
+                        assert chosen.stop() == 0
+                        time.sleep(chance.uniform(0, 2))
+                        chosen.start()
+                    case "pause":
+                        chosen.send(signal.SIGSTOP)
+                        time.sleep(chance.uniform(SESSION_S, 3 * SESSION_S))
+                        chosen.send(signal.SIGCONT)
+                    case "blink":  # shorter than a session
+                        chosen.send(signal.SIGSTOP)
+                        time.sleep(chance.uniform(0, SESSION_S))
+                        chosen.send(signal.SIGCONT)
+                if chance.random() < 0.6:  # else the next comes on top
+                    wait(lambda: all(process.is_whole() for process in processes))
+            wait(lambda: all(process.is_whole() for process in processes))
+        print(f"{load.reads} reads, {sum(map(len, load.stored.values()))} events, {len(load.rewarded)} decisions")
+        check(load, topic, processes[0])
