@@ -56,6 +56,7 @@ class Ticker:
     horizon_s : how far ahead deadlines of sleeping entities are taken into the wheel.
     page : deadlines read from the index in one go.
     retry_s : the pause before an entity is looked at again that is due and has nothing to append, or could not.
+    again_s : the pause where a log says that trying again is sensible.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Ticker:
         horizon_s: float = 3600.0,
         page: int = 2_000,
         retry_s: float = 60.0,
+        again_s: float = 5.0,
     ) -> None:
         self._store = store
         self._host = host
@@ -84,6 +86,7 @@ class Ticker:
         self._horizon_us = round(horizon_s * SECOND_US)
         self._page = page
         self._retry_us = round(retry_s * SECOND_US)
+        self._again_us = round(again_s * SECOND_US)
         self._ticking = asyncio.Lock()
         self._index: SnapshotStore | None = None
         self._after = _BEGINNING
@@ -173,10 +176,11 @@ class Ticker:
             infos = await self._store.streams_of([timer.entity for timer in timers])
             streams = {info.number: info.stream for info in infos if info is not None}
             await self._act(list(streams.values()), now_us)
-        except LeadwheelError:
+        except LeadwheelError as error:
             self._failures += 1
+            pause_us = min(self._again_us, self._retry_us) if error.is_transient else self._retry_us
             for timer in timers:
-                self._wheel.schedule(timer.entity, DUE, now_us + self._retry_us)
+                self._wheel.schedule(timer.entity, DUE, now_us + pause_us)
             return
         for number, stream in streams.items():
             self._host.postpone(stream, number, now_us=now_us, until_us=now_us + self._retry_us)

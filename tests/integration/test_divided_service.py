@@ -101,9 +101,11 @@ async def test_a_reward_is_taken_while_the_shared_log_is_away_and_settles_when_i
     assert (status, told["duplicate"]) == (200, False)
     assert refusing.asked > 0
     assert await settled(all_doors.shared) == []
+    await all_doors.passing(1)
     shared.recorder = kept
-    for _ in range(3):
-        await all_doors.passing(61)
+    await all_doors.passing(3)
+    assert await settled(all_doors.shared) == []
+    await all_doors.passing(3)
     assert await settled(all_doors.shared) == [("d1", 1.0)]
 
 

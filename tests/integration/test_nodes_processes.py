@@ -247,12 +247,16 @@ def check(load: Load, topic: KafkaOptions, process: Process) -> None:
     assert load.faults == []
     for lead, ids in load.stored.items():
         assert value_of(process, lead) == len(ids)
+    expected = {name: [value] for name, value in load.rewarded.items()}
     found, settled = asyncio.run(history(topic))
+    for _ in range(10):  # what could not be settled at once is tried again after some seconds
+        if expected.keys() <= settled.keys():
+            break
+        time.sleep(1)
+        found, settled = asyncio.run(history(topic))
     for lead, ids in load.stored.items():
         assert found[lead] == ids
-    assert {name: settled.get(name) for name in load.rewarded} == {
-        name: [value] for name, value in load.rewarded.items()
-    }, "each once, at what was acknowledged"
+    assert {name: settled.get(name) for name in load.rewarded} == expected, "each once, at what was acknowledged"
 
 
 def value_of(process: Process, lead: str) -> float:
