@@ -33,7 +33,7 @@ from kernel.clock import Clock
 from kernel.errors import BrokersRefused, LeadwheelError
 from kernel.times import SECOND_US
 
-#: What members of this group speak; a consumer of the same group's name is refused by the coordinator.
+#: What members of this group speak, of one topic. The coordinator refuses whoever speaks of another one, and any consumer.
 PROTOCOL_TYPE = "leadwheel"
 PROTOCOL = "leadwheel/1"
 
@@ -53,6 +53,14 @@ _REFUSED = (
 )
 
 _log = structlog.get_logger(__name__)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, errors.InconsistentGroupProtocolError):
+        return "its members are no nodes of this topic (nodes.group)"
+    if isinstance(error, errors.InvalidSessionTimeoutError):
+        return "nodes.session_timeout_s is not within what they allow (group.min.session.timeout.ms)"
+    return repr(error)
 
 
 class _Gone(Exception):
@@ -121,7 +129,8 @@ class Membership:
                 self._member, self._until_us = "", -1
                 await self._on_lost()
             except _REFUSED as error:
-                raise BrokersRefused(self._connections.options.brokers, f"group {self._group}: {error!r}") from error
+                reason = f"to have this node in the group {self._group}: {_words(error)}"
+                raise BrokersRefused(self._connections.options.brokers, reason) from error
             except TROUBLE as error:
                 self._coordinator = None
                 if not self._is_waiting:  # said once: it may be for long
@@ -182,7 +191,7 @@ class Membership:
                     self._member,
                     None,
                     PROTOCOL_TYPE,
-                    [(PROTOCOL, encode(standing))],
+                    [(f"{PROTOCOL}/{self._connections.options.topic}", encode(standing))],
                 )
             )
             error = errors.for_code(said.error_code)

@@ -30,7 +30,7 @@ from gateway.nodes.shard import Shard
 from gateway.service import Service
 from gateway.sharing import WHOLE, Part
 from kernel.clock import Clock
-from kernel.errors import LogIsNoCopy
+from kernel.errors import LeadwheelError, LogIsNoCopy
 from kernel.fatal import OnFatal, exit_now
 from kernel.ids import IdSource
 from kernel.settings import Settings
@@ -211,7 +211,8 @@ class Node:
         """Something that the node cannot do without has ended."""
         if self.failure is None:
             self.failure = error
-            _log.error("failed", exc_info=error)
+            foreseen = isinstance(error, LeadwheelError)
+            _log.error("failed", error=str(error), exc_info=None if foreseen else error)
             self._ended.set()
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

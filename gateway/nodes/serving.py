@@ -25,6 +25,7 @@ from gateway.server import (
     wait_either,
 )
 from kernel.clock import Clock, SystemClock
+from kernel.errors import LeadwheelError
 from kernel.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +37,13 @@ def run(settings: Settings, directory: Path) -> int:
 
 
 async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
-    """Open, listen, join, wait for a signal, hand over, stop."""
+    """Open, listen, join, wait for a signal, hand over, stop.
+
+    Raises
+    ------
+    LeadwheelError
+        The node could not start, or not go on.
+    """
     stop = stop_signal()
     node = await open_node(settings, directory, clock=clock)
     settle_in()
@@ -58,6 +65,8 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     finally:
         is_closed = await _close(node)
     _log.info("stopped", failed=node.failure is not None, snapshots_complete=is_closed)
+    if isinstance(node.failure, LeadwheelError):
+        raise node.failure
     return FAILED if node.failure is not None else 0
 
 

@@ -235,7 +235,7 @@ def _properties(number: int, client: int, own: int, voters: str, size: int, more
             f"transaction.state.log.min.isr={least}",
             "transaction.state.log.num.partitions=1",
             "group.initial.rebalance.delay.ms=0",
-            "group.min.session.timeout.ms=1000",  # tests do not wait for 6 s
+            "group.min.session.timeout.ms=1500",  # tests do not wait for 6 s
             "auto.create.topics.enable=false",
             "log.cleaner.dedupe.buffer.size=2097152",
             "num.network.threads=2",

@@ -15,7 +15,7 @@ from gateway.app import Paths, open_service
 from gateway.nodes.cluster import Away, Remote
 from gateway.nodes.node import open_node
 from kernel.clock import SystemClock
-from kernel.errors import LogIsNoCopy, NotLeading, SettingsError
+from kernel.errors import BrokersRefused, LogIsNoCopy, NotLeading, SettingsError
 from kernel.settings_nodes import NodesSettings
 from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.broker.topics import new_topic
@@ -108,6 +108,43 @@ async def test_a_node_that_is_cut_off_answers_nothing_fresh_and_stores_nothing(k
             await group.wait_level()
         for n in range(40):
             assert [event.id for event in await group.log_of(_lead(f"l{n}"))] == [f"e{n}", f"f{n}"]
+
+
+async def test_without_standbys_a_copy_is_made_first(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, partitions=3, attempt_s=5)
+    group = Nodes(topic, tmp_path)
+    try:
+        await group.open("a", **{"nodes.standbys": 0})
+        await group.wait(lambda: len(group.leaders()) == 3)
+        await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
+        second = await group.open("b", **{"nodes.standbys": 0})
+        await group.wait(lambda: sorted(len(node.led()) for node in group.running.values()) == [1, 2])
+        first = group.running["a"]
+        assert all(first.follower(partition) is None for partition in second.led() if partition), "it keeps no copy"
+        await group.stop("a")
+        await group.wait(lambda: len(second.led()) == 3)
+        for n in range(40):
+            assert [event.id for event in await group.log_of(_lead(f"l{n}"))] == [f"e{n}"]
+    finally:
+        for name in list(group.running):
+            await group.close(name)
+
+
+async def test_a_node_of_another_topic_is_refused_by_the_group(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, partitions=2, attempt_s=5)
+    other = await new_topic(kafka, partitions=2, attempt_s=5)
+    async with nodes(topic, tmp_path, ["a"]):
+        stranger = Nodes(other, tmp_path)
+        with pytest.raises(BrokersRefused, match="no nodes of this topic"):
+            await stranger.open("b", **{"nodes.group": topic.topic})
+        await stranger.close("b")
+
+
+async def test_a_session_that_brokers_do_not_allow_is_refused(kafka: Cluster, tmp_path: Path) -> None:
+    stranger = Nodes(await new_topic(kafka, partitions=2, attempt_s=5), tmp_path)
+    with pytest.raises(BrokersRefused, match=r"group\.min\.session\.timeout\.ms"):
+        await stranger.open("a", **{"nodes.session_timeout_s": 1.0, "kafka.attempt_s": 5} | {"nodes.heartbeat_s": 0.1})
+    await stranger.close("a")
 
 
 async def test_a_storm_of_comings_and_goings_loses_nothing(kafka: Cluster, tmp_path: Path) -> None:

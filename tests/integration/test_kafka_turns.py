@@ -7,10 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from eventstore.event import Event, NewEvent
 from eventstore.kafka_client import Connections, KafkaOptions, describe
 from eventstore.kafka_partition_log import PartitionLog, open_partition
+from eventstore.kafka_records import EVENT_HEADERS
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
 from eventstore.store import Stored
 from kernel.clock import SystemClock
@@ -184,6 +186,27 @@ async def test_of_two_that_begin_to_lead_at_once_at_most_one_writes(kafka: Clust
     assert sorted(found) == sorted(set(found))
     assert await second.wait_for(len(found)) == found
     await first.close()
+    await second.close()
+
+
+async def test_a_follower_passes_over_what_is_foreign(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, attempt_s=5)
+    first, second = await Node.open(tmp_path / "a", topic), await Node.open(tmp_path / "b", topic)
+    await first.lead()
+    second.follow()
+    stranger = AIOKafkaProducer(bootstrap_servers=topic.brokers)
+    await stranger.start()
+    for turn in range(3):
+        await first.put(f"{turn}")
+        await stranger.send_and_wait(topic.topic, b"hello", key=b"someone", partition=PARTITION)
+        await stranger.send_and_wait(topic.topic, b"{}", headers=EVENT_HEADERS, partition=PARTITION)
+    await stranger.stop()
+    await first.put("last")
+    assert await second.wait_for(4) == ["0", "1", "2", "last"]
+    await first.close()
+    await second.lead()
+    await second.put("mine")
+    assert await second.ids() == ["0", "1", "2", "last", "mine"]
     await second.close()
 
 

@@ -27,7 +27,7 @@ from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.kafka_reader import TopicReader
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
-from tests.integration.process import COMMAND, environment, free_port
+from tests.integration.process import COMMAND, command, environment, free_port
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -310,6 +310,32 @@ def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(
         # Not more than the session, and what the takeover takes; a planned stop waits for no session.
         assert 0.5 < after_kill_s < SESSION_S + 4
         assert after_stop_s < 2.0
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        ({"LEADWHEEL_NODES__SECRET": ""}, 2, "nodes.secret: expected 16 characters or more"),
+        ({"LEADWHEEL_NODES__SESSION_TIMEOUT_S": "1.2"}, 3, "group.min.session.timeout.ms"),
+        ({"LEADWHEEL_KAFKA__TOPIC": "nowhere"}, 3, "leadwheel create-topic makes one"),
+    ],
+)
+def test_a_node_that_cannot_start_says_why_in_a_line(
+    kafka: Cluster, tmp_path: Path, more: dict[str, str], code: int, said: str
+) -> None:
+    topic = asyncio.run(new_topic(kafka, partitions=2, attempt_s=5))
+    given = {
+        "LEADWHEEL_NODES__SECRET": "a secret that nodes share",
+        "LEADWHEEL_NODES__HEARTBEAT_S": "0.2",
+        "LEADWHEEL_NODES__URL": "http://127.0.0.1:1",
+        "LEADWHEEL_SERVER__PORT": str(free_port()),
+        "LEADWHEEL_KAFKA__TOPIC": topic.topic,
+    }
+    ended = command("serve", "--data-dir", str(tmp_path), "--kafka", topic.brokers, **(given | more))
+    assert ended.returncode == code
+    (line,) = [each for each in ended.stderr.splitlines() if each.startswith("leadwheel: ")]
+    assert said in line
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.deep
