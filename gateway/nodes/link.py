@@ -24,6 +24,7 @@ from kernel.errors import NodeUnreachable
 _HEAD_MAX: Final = 64 * 1024
 _SHARED: Final = 4  # connections to one node that light reads share
 _SHARED_DEPTH: Final = 32  # light reads under way on one of them
+_CONNECT_S: Final = 2.0  # a machine that is lost says nothing: its leads' readers should hear so soon
 _SWEEP_S: Final = 0.05  # a deadline is kept to about so much
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*(?:\r\n|$)", re.IGNORECASE)
@@ -236,7 +237,7 @@ class Links:
         Parameters
         ----------
         is_repeatable : carrying it out twice is harmless: it is sent once more where the connection ended without an answer.
-        deadline_s : for the answer, and as long for a connection.
+        deadline_s : for the answer; a connection is waited for no longer than ``_CONNECT_S``.
 
         Raises
         ------
@@ -297,7 +298,7 @@ class Links:
     async def _connect(self, peer: _Peer, deadline_s: float) -> _Wire:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(min(deadline_s, _CONNECT_S)):
                 _, wire = await loop.create_connection(lambda: _Wire(loop), peer.host, peer.port, ssl=peer.ssl)
         except TimeoutError:
             raise NodeUnreachable("it does not take connections", was_sent=False) from None
