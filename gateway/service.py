@@ -168,7 +168,7 @@ class Service:
         self.is_leading = True
         self._ticking.begin_ticking()
         self.triggered.start()
-        if self.shared is self and self.part == WHOLE:
+        if self.part == WHOLE:  # what is learned from some of the leads is no model of all
             self.retraining.start()
         self.alerts.start()
 

@@ -24,8 +24,8 @@ class Part(NamedTuple):
     parts: int
 
 
-#: All of them.
-WHOLE = Part(0, 1)
+#: All of them, and none: what all share, beside services of parts.
+WHOLE, NONE = Part(0, 1), Part(0, 0)
 
 
 def always() -> bool:

@@ -28,7 +28,7 @@ from gateway.nodes.membership import Membership
 from gateway.nodes.portions import portion_of
 from gateway.nodes.shard import Shard
 from gateway.service import Service
-from gateway.sharing import WHOLE, Part
+from gateway.sharing import NONE, Part
 from kernel.clock import Clock
 from kernel.errors import LeadwheelError, LogIsNoCopy
 from kernel.fatal import OnFatal, exit_now
@@ -322,7 +322,7 @@ class Node:
                 clock=self._clock,
                 on_fatal=self._on_fatal,
                 shared=None if is_shared else self.shared,
-                part=WHOLE if is_shared else Part(shard.partition - 1, self.partitions - 1),
+                part=NONE if is_shared else Part(shard.partition - 1, self.partitions - 1),
                 log=opened,
                 is_following=True,
                 is_current=lambda: shard.is_leading and self._membership.is_current,

@@ -28,6 +28,9 @@ async def test_one_node_leads_everything(kafka: Cluster, tmp_path: Path) -> None
     topic = await new_topic(kafka, partitions=4, attempt_s=5)
     async with nodes(topic, tmp_path, ["a"]) as group:
         assert group.leaders() == {partition: ["a"] for partition in range(4)}
+        led = group.running["a"].led().values()
+        assert [service.retraining._task for service in led] == [None] * 4, "nobody trains on some of the leads"
+        assert all(service.alerts._task is not None for service in led)
         await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
         assert sum([len(await group.log_of(_lead(f"l{n}"))) for n in range(40)]) == 40
 
