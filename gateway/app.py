@@ -63,7 +63,7 @@ from gateway.routes import (
 )
 from gateway.routing import Route, RouteTable
 from gateway.service import Service
-from gateway.sharing import WHOLE, DividedRecorder, Part, always
+from gateway.sharing import WHOLE, DividedRecorder, FollowingRecorder, Part, RecorderInTurns, always
 from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.errors import SettingsError
@@ -219,7 +219,7 @@ async def open_service(
         part=part,
         is_leading=not is_following,
     )
-    parts.on_failure = service.fail
+    parts.on_failure, parts.is_leading = service.fail, lambda: service.is_leading
     watch(service)
     try:
         await parts.start()
@@ -233,7 +233,9 @@ async def open_service(
         raise
     service.is_recovered = True
     service.lists.start()
-    if is_ticking and not is_following:
+    if is_ticking and is_following and shared is not None:
+        parts.begin_ticking()
+    elif is_ticking and not is_following:
         service.lead()
     return service
 
@@ -323,9 +325,7 @@ class _Parts:
         self.ticker = Ticker(
             store=store,
             host=self.host,
-            ingest=self.ingest
-            if shared is None
-            else DividedRecorder(own=self.ingest, shared=_RecorderOf(shared), is_current=is_current),
+            ingest=self.ingest if shared is None else self._in_turns(store, shared, is_current),
             wheel=wheel,
             clock=clock,
             tick_s=actors.tick_s,
@@ -333,7 +333,15 @@ class _Parts:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._ticker: asyncio.Task[None] | None = None
+        self.is_leading: Callable[[], bool] = always
         self.on_failure: Callable[[BaseException], None]
+
+    def _in_turns(self, store: EventStore, shared: Service, is_current: Callable[[], bool]) -> RecorderInTurns:
+        return RecorderInTurns(
+            leading=DividedRecorder(own=self.ingest, shared=_RecorderOf(shared), is_current=is_current),
+            following=FollowingRecorder(own=store, shared=shared.store),
+            is_leading=lambda: self.is_leading(),
+        )
 
     async def start(self) -> None:
         """Recover what must be before anything is read, then begin to run."""
@@ -341,8 +349,9 @@ class _Parts:
         self._run("actors", self.host.run)
 
     def begin_ticking(self) -> None:
-        """Let time have its effects."""
-        self._ticker = self._run("ticker", self.ticker.run)
+        """Let time have its effects. Idempotent."""
+        if self._ticker is None:
+            self._ticker = self._run("ticker", self.ticker.run)
 
     async def end_ticking(self) -> None:
         """Let it have none any more. Idempotent."""

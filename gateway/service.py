@@ -175,7 +175,8 @@ class Service:
     async def follow(self) -> None:
         """End what ``lead`` began: another process writes the log. What was under way here of it is begun again there."""
         self.is_leading = False
-        await self._ticking.end_ticking()
+        if self.shared is self:
+            await self._ticking.end_ticking()
         await self.triggered.close()
         await self.retraining.close()
         await self.alerts.close()

@@ -4,6 +4,9 @@ Where a log is divided, subjects, orgs and policies are one service's, ``shared`
 which looks there for what it needs of them. Only one thing goes the other way: effects of a lead that belong into a
 shared stream, such as a policy's settled rewards. They are recorded there before the lead's own; ids that follow from
 causes make a repetition harmless.
+
+A process that only follows a part records nothing. But its leads name what they have brought about for as long as nobody tells
+them that it stands in the log, and a policy's stream tells them nothing. So it looks for it there, in their place.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +14,7 @@ from typing import NamedTuple
 
 from actors.ticker import Recorder
 from eventstore.event import Kind, NewEvent
+from eventstore.store import EventStore
 from kernel.errors import NotLeading
 
 #: The kinds of streams that all leads share.
@@ -31,6 +35,36 @@ WHOLE, NONE = Part(0, 1), Part(0, 0)
 def always() -> bool:
     """Nobody else can have them."""
     return True
+
+
+class FollowingRecorder:
+    """Takes as recorded what another process has recorded.
+
+    Parameters
+    ----------
+    own, shared : the logs, as far as they are followed here.
+    """
+
+    def __init__(self, *, own: EventStore, shared: EventStore) -> None:
+        self._own, self._shared = own, shared
+
+    async def record(self, events: Sequence[NewEvent]) -> object:
+        """Raises ``NotLeading`` while one of them stands nowhere."""
+        for event in events:
+            store = self._shared if event.stream.kind in SHARED_KINDS else self._own
+            if await store.find(event.stream.org, event.id) is None:
+                raise NotLeading("it is for another process to write, and that has not")
+        return None
+
+
+class RecorderInTurns:
+    """Records while this process writes the log, and else looks for what another one has recorded."""
+
+    def __init__(self, *, leading: Recorder, following: Recorder, is_leading: Callable[[], bool]) -> None:
+        self._leading, self._following, self._is_leading = leading, following, is_leading
+
+    async def record(self, events: Sequence[NewEvent]) -> object:
+        return await (self._leading if self._is_leading() else self._following).record(events)
 
 
 class DividedRecorder:

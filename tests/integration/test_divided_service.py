@@ -125,6 +125,30 @@ async def test_whoever_is_not_sure_of_its_leads_settles_nothing() -> None:
         assert await settled(found.shared) == [("d1", 1.0)]
 
 
+async def test_a_follower_writes_no_settlement_and_notices_that_another_process_has() -> None:
+    async with divided() as found:
+        await define(found.shared, reward={"wait_s": HOUR_S, "aggregation": "earliest"})
+        door, shared = found.parts[1], found.shared.service
+        (lead,) = leads_of(found, door, 1)
+        await decide(door, lead, decision_id="d1")
+        shared.recorder, kept = Refusing(), shared.recorder
+        assert (await reward(door, "d1", 1, "r"))[0] == 200
+        door.service.is_leading = False
+        shared.recorder = kept
+        await found.passing(6)
+        await found.passing(6)
+        assert await settled(found.shared) == [], "it is not for a follower to write"
+        (entity,) = await door.service.wake([Stream("default", "lead", lead)])
+        assert entity is not None
+        due = entity.effects(door.clock.now_us())
+        assert [event.type for event in due] == ["reward_settled"]
+        await shared.ingest.record(due)
+        await found.passing(6)
+        await found.passing(6)
+        assert entity.effects(door.clock.now_us()) == [], "and nothing is due here any more"
+        assert await settled(found.shared) == [("d1", 1.0)]
+
+
 async def test_budgets_of_a_day_hold_for_all_parts_together(all_doors: Divided) -> None:
     await define(all_doors.shared, guardrails={"per_day": {"mail": 4, "call": 2}})
     chosen: dict[str, int] = {}
