@@ -150,21 +150,21 @@ async def _sent_on(
     to, org = await _addressed(front, told)
     partition = _partition(to)
     headers = request.headers
-    if wire.STALE in headers:
-        return await _old(front, partition, route, request, org)
-    service = _own(front, partition)
+    is_old = wire.STALE in headers
+    service = _copy(front, partition) if is_old else _own(front, partition)
     if listing is not None and wire.PART in headers:
         return await part_answer(listing, service, request, org)
-    return await route.handler(service, request, org)
+    response = await route.handler(service, request, org)
+    return stale.marked(stale.reply_of(response)) if is_old else response
 
 
-async def _old(front: Front, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
-    """What this node has of a partition that it does not answer for."""
+def _copy(front: Front, partition: int) -> Service:
+    """What this node has of a partition that it does not answer for. Raises ``Problem``."""
     follower = front.cluster.follower(partition) if partition < front.cluster.partitions else None
     if follower is None:
         front.tallies.refused += 1
         raise Problem("not_owner", f"this node has no copy of partition {partition}")
-    return stale.marked(stale.reply_of(await route.handler(follower, request, org)))
+    return follower
 
 
 async def _addressed(front: Front, told: str) -> tuple[wire.Addressed, Org]:
@@ -201,11 +201,14 @@ async def _unbound(service: Service, request: web.Request) -> web.StreamResponse
     raise NotImplementedError("bound by its front")
 
 
+#: Events on their way to their owner have all their fields, and may be so many times longer than they were sent.
+_CALL_BODIES: Final = 8
 _CALL: Final = Route("POST", wire.CALLS + "/{procedure}", _unbound, "open", "nodes", "What nodes ask of each other")
 
 
 def _bind_call(front: Front) -> Handler:
     service = front.shared
+    most_bytes = _CALL_BODIES * service.settings.server.max_body_mb * 1024 * 1024
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         try:
@@ -213,8 +216,11 @@ def _bind_call(front: Front) -> Handler:
             procedure = PROCEDURES.get(request.match_info["procedure"])
             if procedure is None:
                 raise Problem("not_found", f"no procedure {request.match_info['procedure']}")
-            target = service if to.partition == wire.NODE_ITSELF else _own(front, _partition(to))
-            body = await procedure.answered(target, org, await request.read())
+            is_old = wire.STALE in request.headers
+            owned = _copy if is_old else _own
+            target = service if to.partition == wire.NODE_ITSELF else owned(front, _partition(to))
+            question = await request.clone(client_max_size=most_bytes).read()
+            body = await procedure.answered(target, org, question)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - as above

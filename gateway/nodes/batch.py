@@ -4,11 +4,12 @@ Each owner reads its own as of one instant; the answer's ``as_of`` is the latest
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
 
+from gateway.nodes import stale
 from gateway.nodes.front import Front
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
@@ -28,18 +29,23 @@ READ: Final = Procedure("batch", BatchRequest, BatchValues, _read)
 
 async def batch_features(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
     """The answer that one process would give. Raises ``Problem`` where an owner is away."""
+    request, is_stale_wanted = stale.without_parameter(request)
     wanted, ask = await batch.asked(front.shared, request, org)
     groups: dict[int, list[str]] = {}
     for lead in dict.fromkeys(wanted.leads):
         groups.setdefault(front.partition_of_lead(org, lead), []).append(lead)
-    asked: list[Any] = []
-    for partition, leads in groups.items():
+    if ask.service is not None:  # its list, as this node knows it: the others may learn of it a moment later
+        wanted = msgspec.structs.replace(wanted, features=list(ask.service.features), service=None)
+
+    async def read(partition: int, leads: list[str]) -> tuple[BatchValues, bool]:
         service = front.local(partition)
         if service is not None:
-            asked.append(batch.values(service, org, leads, ask))
-        else:
-            asked.append(front.call(READ, partition, org, msgspec.structs.replace(wanted, leads=leads)))
-    found: list[BatchValues] = await asyncio.gather(*asked)
+            return await batch.values(service, org, leads, ask), False
+        asked = msgspec.structs.replace(wanted, leads=leads)
+        return await front.call_or_stale(READ, partition, org, asked, is_stale_wanted=is_stale_wanted)
+
+    answers = await asyncio.gather(*(read(partition, leads) for partition, leads in groups.items()))
+    found = [each for each, _ in answers]
     if any(each.catalogue != ask.span.fingerprint for each in found):
         raise Problem("owner_away", "the nodes run with other packs or settings: their values do not mean the same")
     values = {
@@ -50,4 +56,8 @@ async def batch_features(front: Front, route: Route, request: web.Request, org: 
     whole = BatchValues(
         max(each.as_of_us for each in found), ask.span.fingerprint, [values[lead] for lead in wanted.leads]
     )
-    return batch.answer(ask, whole, wanted.leads)
+    response = batch.answer(ask, whole, wanted.leads)
+    if any(is_old for _, is_old in answers):
+        front.tallies.stale += 1
+        return stale.marked(stale.reply_of(response))
+    return response

@@ -7,6 +7,7 @@ was old, the owner says so, and the request is sent once more to whom the map na
 import asyncio
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import aiohttp
@@ -32,6 +33,7 @@ B = TypeVar("B")
 
 SHARED = 0  #: the partition of markets, orgs and policies
 _SAFE = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # doing it twice is harmless
+AWAY = frozenset(("owner_away", "not_owner"))  #: codes of problems that a copy can make up for
 _ADDRESSES_MAX = 10_000
 _NOT_OWNER = b'"code":"not_owner"'
 _HOP_HEADERS = ("Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Date", "Server")
@@ -82,7 +84,7 @@ class Front:
         self.links = Links(connections=self.options.connections)
         self.whereabouts = Whereabouts(self.options.decisions_kept)
         self.tallies = Tallies()
-        self.secret = cluster.secret.encode()
+        self.secret = wire.digest(cluster.secret)
         self._addresses: dict[tuple[str, int | str], bytes] = {}
         self._session: aiohttp.ClientSession | None = None
         self._streams: set[asyncio.Queue[Any]] = set()
@@ -147,7 +149,7 @@ class Front:
         try:
             return await self.at(partition, route, request, org)
         except Problem as problem:
-            if problem.code not in ("owner_away", "not_owner"):
+            if problem.code not in AWAY:
                 raise
             found = await self._stale(partition, route, request, org)
             if found is None:
@@ -163,7 +165,7 @@ class Front:
             return stale.marked(stale.reply_of(await route.handler(follower, request, org)))
         for url in self.others():
             try:
-                reply = await self._send(url, partition, request, org, b"", f"{wire.STALE}: ok\r\n".encode())
+                reply = await self._send(url, partition, request, org, b"", wire.STALE_OK)
             except NodeUnreachable:
                 continue
             if not is_not_owner(reply):
@@ -269,7 +271,16 @@ class Front:
 
     async def part(self, partition: int, request: web.Request, org: Org, header: bytes) -> Reply:
         """A partition's part of an answer that several make together. Raises ``Problem``."""
-        url = self.owner(partition)
+        return await self._part(self.owner(partition), partition, request, org, header)
+
+    async def old_part(self, partition: int, request: web.Request, org: Org, header: bytes) -> Reply | None:
+        """The same from another node's copy; None where nobody has one."""
+        for url in self.others():
+            with suppress(Problem):
+                return await self._part(url, partition, request, org, header + wire.STALE_OK)
+        return None
+
+    async def _part(self, url: str, partition: int, request: web.Request, org: Org, header: bytes) -> Reply:
         try:
             reply = await self._send(url, partition, request, org, b"", header)
         except NodeUnreachable as error:
@@ -294,14 +305,42 @@ class Front:
                 break
         return procedure.decoded(reply)
 
+    async def call_or_stale(
+        self, procedure: Procedure[Q, A], partition: int, org: Org, question: Q, *, is_stale_wanted: bool
+    ) -> tuple[A, bool]:
+        """The owner's answer, or, where it is away and an old one will do, that of a copy; whether it is an old one."""
+        try:
+            return await self.call(procedure, partition, org, question), False
+        except Problem as problem:
+            if not is_stale_wanted or problem.code not in AWAY:
+                raise
+            follower = self.cluster.follower(partition)
+            if follower is not None:
+                return await procedure.run(follower, org, question), True
+            for url in self.others():
+                with suppress(Problem):
+                    body = procedure.encoded(question)
+                    return procedure.decoded(
+                        await self._called(procedure, url, partition, org, body, wire.STALE_OK)
+                    ), True
+            raise
+
     async def call_node(self, procedure: Procedure[Q, A], url: str, org: Org, question: Q) -> A:
         """Ask a node about itself. Raises ``Problem``."""
         if url == self.cluster.url:
             return await procedure.run(self.shared, org, question)
         return procedure.decoded(await self._called(procedure, url, wire.NODE_ITSELF, org, procedure.encoded(question)))
 
-    async def _called(self, procedure: Procedure[Q, A], url: str, partition: int | str, org: Org, body: bytes) -> Reply:
-        data = wire.call(self.links.authority(url), self.address(org, partition), procedure.name, body)
+    async def _called(
+        self,
+        procedure: Procedure[Q, A],
+        url: str,
+        partition: int | str,
+        org: Org,
+        body: bytes,
+        more: bytes = b"",
+    ) -> Reply:
+        data = wire.call(self.links.authority(url), self.address(org, partition), procedure.name, body, more)
         try:
             return await self._asked(url, data, is_repeatable=procedure.is_repeatable)
         except NodeUnreachable as error:

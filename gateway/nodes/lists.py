@@ -14,8 +14,9 @@ import msgspec
 from aiohttp import web
 
 from gateway.listing import Item, Listing, Part, SentPart, received, sent, sort_key
-from gateway.nodes import wire
-from gateway.nodes.front import Front
+from gateway.nodes import stale, wire
+from gateway.nodes.front import AWAY, Front
+from gateway.nodes.link import Reply
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routes.catalogue import json_response
@@ -44,20 +45,35 @@ class Cursor(NamedTuple, Generic[K]):
     after: Sequence[Any] | None
 
 
-def merged(listing: Listing, renamed: Renamed | None = None, *, with_shared: bool = False) -> Answer:
-    """Answers a page of the list that all partitions of leads make together, and the shared one if it has a part."""
+def merged(
+    listing: Listing, renamed: Renamed | None = None, *, with_shared: bool = False, takes_stale: bool = False
+) -> Answer:
+    """Answers a page of the list that all partitions of leads make together, and the shared one if it has a part.
+
+    Parameters
+    ----------
+    takes_stale : copies have the list, too, and may stand in for owners that are away.
+    """
     place = list[tuple[int, listing.place | None]]  # type: ignore[name-defined]
 
     async def answer(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+        is_stale_wanted = False
+        if takes_stale:
+            request, is_stale_wanted = stale.without_parameter(request)
         page = listing.page(request, org, place)
         partitions = range(front.cluster.partitions) if with_shared else front.leads()
         cursors = [Cursor(*each) for each in page.after or [(partition, None) for partition in partitions]]
-        found = await asyncio.gather(*(_part(front, listing, request, org, each, page.limit) for each in cursors))
-        chosen, left = cut(cursors, found, page.limit)
+        asked = _Asking(front, listing, request, org, page.limit, is_stale_wanted)
+        answers = await asyncio.gather(*(asked.part(each) for each in cursors))
+        chosen, left = cut(cursors, [part for part, _ in answers], page.limit)
         documents = [
             each.document if renamed is None else renamed(partition, each.document) for partition, each in chosen
         ]
-        return json_response(page.answer(documents, [list(each) for each in left] or None))
+        response = json_response(page.answer(documents, [list(each) for each in left] or None))
+        if any(is_old for _, is_old in answers):
+            front.tallies.stale += 1
+            return stale.marked(stale.reply_of(response))
+        return response
 
     return answer
 
@@ -73,16 +89,45 @@ async def part_answer(listing: Listing, service: Service, request: web.Request, 
     return web.Response(body=msgspec.msgpack.encode(sent(part)), content_type="application/x-msgpack")
 
 
-async def _part(
-    front: Front, listing: Listing, request: web.Request, org: Org, cursor: Cursor[int], limit: int
-) -> Part:
-    partition = cursor.part
-    after = None if cursor.after is None else list(cursor.after)
-    service = front.local(partition)
-    if service is not None:
-        return await listing.part(service, request, org, after, limit)
-    asked = base64.b64encode(msgspec.msgpack.encode(Asked(after, limit))).decode()
-    reply = await front.part(partition, request, org, f"{wire.PART}: {asked}\r\n".encode())
+class _Asking(NamedTuple):
+    """A page that is asked for, of every partition."""
+
+    front: Front
+    listing: Listing
+    request: web.Request
+    org: Org
+    limit: int
+    is_stale_wanted: bool
+
+    async def part(self, cursor: Cursor[int]) -> tuple[Part, bool]:
+        """A partition's part, and whether it is an old one. Raises ``Problem``."""
+        service = self.front.local(cursor.part)
+        if service is not None:
+            return await self._of(service, cursor), False
+        asked = base64.b64encode(msgspec.msgpack.encode(Asked(_place(cursor), self.limit))).decode()
+        header = f"{wire.PART}: {asked}\r\n".encode()
+        try:
+            return _decoded(await self.front.part(cursor.part, self.request, self.org, header)), False
+        except Problem as problem:
+            if not self.is_stale_wanted or problem.code not in AWAY:
+                raise
+            follower = self.front.cluster.follower(cursor.part)
+            if follower is not None:
+                return await self._of(follower, cursor), True
+            old = await self.front.old_part(cursor.part, self.request, self.org, header)
+            if old is None:
+                raise
+            return _decoded(old), True
+
+    async def _of(self, service: Service, cursor: Cursor[int]) -> Part:
+        return await self.listing.part(service, self.request, self.org, _place(cursor), self.limit)
+
+
+def _place(cursor: Cursor[int]) -> list[Any] | None:
+    return None if cursor.after is None else list(cursor.after)
+
+
+def _decoded(reply: Reply) -> Part:
     try:
         return received(_DECODER.decode(reply.body))
     except msgspec.MsgspecError as error:

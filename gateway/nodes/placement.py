@@ -55,15 +55,18 @@ async def list_decisions(front: Front, route: Route, request: web.Request, org: 
     """Of one lead by its owner, else of all."""
     lead = request.rel_url.query.get("lead")
     if lead is not None:
-        return await front.at(front.partition_of_lead(org, lead), route, request, org)
+        return await front.at_or_stale(front.partition_of_lead(org, lead), route, request, org)
     return await _ALL_DECISIONS(front, route, request, org)
 
 
-def _listed(listing: Listing, renamed: Renamed | None = None, *, with_shared: bool = False) -> Placement:
-    return Placement(merged(listing, renamed, with_shared=with_shared), listing=listing)
+def _listed(
+    listing: Listing, renamed: Renamed | None = None, *, with_shared: bool = False, takes_stale: bool = True
+) -> Placement:
+    answer = merged(listing, renamed, with_shared=with_shared, takes_stale=takes_stale)
+    return Placement(answer, takes_stale, listing)
 
 
-_ALL_DECISIONS: Final = merged(decisions.DECISIONS)
+_ALL_DECISIONS: Final = merged(decisions.DECISIONS, takes_stale=True)
 _OPEN: Final = Placement(None)
 _HERE: Final = Placement(shared.here)
 _FROM_OWNER: Final = Placement(shared.from_owner)
@@ -89,7 +92,7 @@ PLACEMENTS: Final[dict[tuple[str, str], Placement]] = {
     ("GET", _SCORING + "/leads/{lead}/ml/features"): _LEAD_READ,
     # By what the body names.
     ("POST", _V1 + "/events"): Placement(intake.post_events),
-    ("POST", _V1 + "/features"): Placement(batch.batch_features),
+    ("POST", _V1 + "/features"): Placement(batch.batch_features, takes_stale=True),
     ("POST", _V1 + "/policies/{policy}/decide"): Placement(deciding.decide),
     # By an id whose owner is found.
     ("POST", _V1 + "/decisions/{decision}/reward"): _DECISION,
@@ -127,10 +130,10 @@ PLACEMENTS: Final[dict[tuple[str, str], Placement]] = {
     ("POST", _V1 + "/models/{id}/rollback"): _SHARED_OWNER,
     ("GET", _SCORING + "/{configId}/ml/feature-importance"): _HERE,
     # Made of the parts of all partitions.
-    ("GET", _V1 + "/decisions"): Placement(list_decisions, listing=decisions.DECISIONS),
+    ("GET", _V1 + "/decisions"): Placement(list_decisions, True, decisions.DECISIONS),
     ("GET", _V1 + "/leads"): _listed(lists.LEADS),
-    ("GET", _V1 + "/alerts"): _listed(alerts.ALERTS),
-    ("GET", _V1 + "/webhook-dead-letters"): _listed(webhooks.LETTERS),
+    ("GET", _V1 + "/alerts"): _listed(alerts.ALERTS, takes_stale=False),
+    ("GET", _V1 + "/webhook-dead-letters"): _listed(webhooks.LETTERS, takes_stale=False),
     ("GET", _V1 + "/dead-letters"): _listed(DEAD_LETTERS, dead_letters.renamed, with_shared=True),
     ("POST", _V1 + "/dead-letters/{id}/retry"): Placement(dead_letters.retry, handler=dead_letters.retry_here),
     ("GET", _SCORING + "/{configId}/ml/ranked-leads"): _listed(lead_scoring.RANKED),

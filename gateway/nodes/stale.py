@@ -14,7 +14,7 @@ from gateway.routing import Query
 
 PARAMETER: Final = Query(
     "stale",
-    "`ok`: while the owner of the lead is away, answer what another node has of it, marked by `Leadwheel-Stale: true` "
+    "`ok`: while an owner is away, answer what another node has of its leads, marked by `Leadwheel-Stale: true` "
     'and, in an object, `"stale": true`',
     {"enum": ["ok"]},
 )

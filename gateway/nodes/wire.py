@@ -1,10 +1,11 @@
 """What goes from node to node: the headers of a request that is sent on, and the bytes of one.
 
 A request that was sent on says so by one header: the partition that it is about, the organisation that it acts for (its key
-was checked where it came in), and the secret of the nodes. It is answered by that partition's owner or by nobody.
+was checked where it came in), and a digest of the secret of the nodes. It is answered by that partition's owner or by nobody.
 """
 
 import hmac
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -15,6 +16,7 @@ NODE: Final = (
     NODE_HEADER  #: partition (a number, or ``NODE_ITSELF``), organisation, secret: one header costs less than three
 )
 STALE: Final = "Leadwheel-Stale"  #: asked for with ``ok``; told with ``true``
+STALE_OK: Final = f"{STALE}: ok\r\n".encode()
 PART: Final = "Leadwheel-Part"  #: of a list: behind which place, and how many
 
 NODE_ITSELF: Final = "node"
@@ -40,6 +42,11 @@ _OWN: Final = frozenset(
         b"user-agent",
     )
 )
+
+
+def digest(secret: str) -> bytes:
+    """What nodes show each other: any secret as something that a header can hold."""
+    return sha256(secret.encode()).hexdigest().encode()
 
 
 class Addressed(NamedTuple):
@@ -88,9 +95,9 @@ def onward(request: web.BaseRequest, authority: bytes, node: bytes, body: bytes,
     return b"".join(lines)
 
 
-def call(authority: bytes, node: bytes, name: str, body: bytes) -> bytes:
+def call(authority: bytes, node: bytes, name: str, body: bytes, more: bytes = b"") -> bytes:
     """A question from node to node."""
     return (
-        b"POST %b/%b HTTP/1.1\r\nHost: %b\r\n%b: %b\r\nContent-Type: application/x-msgpack\r\nContent-Length: %d\r\n\r\n%b"
-        % (CALLS.encode(), name.encode(), authority, _NODE, node, len(body), body)
+        b"POST %b/%b HTTP/1.1\r\nHost: %b\r\n%b: %b\r\n%bContent-Type: application/x-msgpack\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (CALLS.encode(), name.encode(), authority, _NODE, node, more, len(body), body)
     )

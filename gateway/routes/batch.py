@@ -81,8 +81,8 @@ def ask_of_batch(service: Service, org: Org, wanted: BatchRequest) -> Ask:
     at_us = time_value(wanted.at, "at", now_us)
     known_at_us = not_ahead(time_value(wanted.known_at, "known_at", now_us), now_us)
     form = wanted.format or "list"
-    span, _ = span_of(org, wanted.views, wanted.features, wanted.service, form)
-    return Ask(span, form, False, at_us, known_at_us)
+    span, service_asked = span_of(org, wanted.views, wanted.features, wanted.service, form)
+    return Ask(span, form, False, at_us, known_at_us, service=service_asked)
 
 
 async def values(service: Service, org: Org, leads: Sequence[str], ask: Ask) -> BatchValues:

@@ -29,7 +29,7 @@ from kernel.settings import Settings, StoreSettings
 from kernel.settings_sources import load_settings
 from tests.integration.service import NOW, Door
 
-SECRET = "between-nodes"
+SECRET = " between ä nodes\n"
 
 
 class Map:

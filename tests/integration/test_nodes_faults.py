@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from eventstore.event import NewEvent, Stream
 from gateway.nodes.cluster import Away
 from gateway.nodes.front import FrontOptions
+from gateway.nodes.wire import digest
+from kernel.settings_sources import load_settings
 from tests.integration.deciding import decide, define
 from tests.integration.fronts import SECRET, Node, Nodes, running_nodes
 from tests.integration.service import purchase
@@ -90,6 +93,31 @@ async def test_a_copy_answers_instead_where_that_will_do_and_says_so(nodes: Node
     assert "ETag" not in response.headers
     assert response.headers["Cache-Control"] == "no-store"
     assert (await nodes.doors[0].get(path))[0] == 503, "nobody said that it would do"
+
+
+@pytest.mark.parametrize("follower", [0, 2])
+async def test_batches_and_lists_take_a_copys_part_where_that_will_do(nodes: Nodes, follower: int) -> None:
+    leads = [lead for node in (0, 2, 1) for lead in nodes.leads_at(node, 2)]
+    await nodes.doors[0].events(*(purchase(lead, "p1", 10 * n) for n, lead in enumerate(leads, 1)))
+    door, gone = nodes.doors[0], nodes.partition(leads[-1])
+    batch = {"leads": [*leads, "nobody"], "features": ["rfm:monetary_total"]}
+    listed = "leads?sort=rfm:monetary_total&limit=4&stale=ok"
+    _, fresh = await door.post("features?stale=ok", batch)
+    _, first = await door.get(listed)
+    assert "stale" not in {**fresh, **first}
+    nodes.map.away[gone] = HANDING
+    assert (await door.post("features?stale=ok", batch))[0] == 503, "nobody has a copy"
+    assert (await door.get(f"{listed}&cursor={first['cursor']}"))[0] == 503
+    nodes.map.followers[gone] = {follower}
+    assert (await door.post("features", batch))[0] == 503
+    assert (await door.get(listed.removesuffix("&stale=ok")))[0] == 503
+    response = await door.raw("POST", "features?stale=ok", json=batch)
+    body = await response.json()
+    assert (response.headers["Leadwheel-Stale"], body["stale"], body["results"]) == ("true", True, fresh["results"])
+    status, second = await door.get(f"{listed}&cursor={first['cursor']}")
+    assert (status, second["stale"]) == (200, True)
+    assert [each["lead"] for each in [*first["items"], *second["items"]]] == leads
+    assert (await door.get("alerts?stale=ok"))[0] == 422, "copies do not watch"
 
 
 async def test_stale_takes_nothing_but_ok_once(nodes: Nodes) -> None:
@@ -184,7 +212,7 @@ async def test_a_map_that_changes_meanwhile_is_looked_at_once_more(nodes: Nodes)
     assert status == 200
 
 
-@pytest.mark.parametrize("secret", ["", "wrong", "betweén-nodes"])
+@pytest.mark.parametrize("secret", ["", "wrong", "wröng"])
 async def test_only_nodes_may_say_that_they_are_nodes(nodes: Nodes, secret: str) -> None:
     (lead,) = await known(nodes, 0)
     headers = {"Leadwheel-Node": f"{nodes.partition(lead)} default {secret}"}
@@ -196,7 +224,7 @@ async def test_only_nodes_may_say_that_they_are_nodes(nodes: Nodes, secret: str)
 
 @pytest.mark.parametrize(("partition", "status"), [("x", 400), ("-1", 400), ("99", 503)])
 async def test_a_partition_that_there_is_not_is_refused(nodes: Nodes, partition: str, status: int) -> None:
-    headers = {"Leadwheel-Node": f"{partition} default {SECRET}"}
+    headers = {"Leadwheel-Node": f"{partition} default {digest(SECRET).decode()}"}
     assert (await nodes.doors[0].get("leads/l1/features", headers=headers))[0] == status
 
 
@@ -333,6 +361,16 @@ async def test_what_is_stored_and_not_folded_in_time_is_taken_and_says_so(nodes:
         assert (await nodes.doors[0].values(lead, "?views=rfm"))["rfm:monetary_total"] == 15
         status, body = await nodes.doors[0].post("events", purchase(lead, "p2", 5))
         assert (status, body["duplicates"], "folded" in body) == (200, 1, False)
+
+
+async def test_many_small_events_are_longer_on_their_way_than_they_were_sent() -> None:
+    settings = load_settings(None, {}, {"server.max_body_mb": 1, "server.max_events": 30_000})
+    async with running_nodes(2, 2, settings=settings) as nodes:
+        body = msgspec.json.encode([{"lead": "l", "type": "login"}] * 25_000)
+        assert len(body) < 2**20
+        status, answer = await nodes.doors[0].post("events", body)
+        assert (status, answer["accepted"]) == (200, 25_000)
+        assert nodes.doors[1].front.tallies.taken == 1
 
 
 async def test_atomic_is_whole_at_one_owner_and_only_checked_across_several(nodes: Nodes) -> None:

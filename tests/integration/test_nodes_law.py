@@ -153,13 +153,24 @@ class Workload:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_any_node_answers_as_one_process_does(seed: int) -> None:
+    await compare(seed, 120)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(100, 120))
+async def test_any_node_answers_as_one_process_does_for_long(seed: int) -> None:
+    await compare(seed, 500)
+
+
+async def compare(seed: int, steps: int) -> None:
+    """One workload on both."""
     workload = Workload(seed)
     async with running() as alone, running_nodes(has_copies=True) as nodes:
         for door in (alone, nodes.doors[seed % 3]):
             await define(door, reward={"wait_s": 86400, "aggregation": "earliest"})
             await put(door, "services/two", {"features": ["rfm:monetary_total", "rfm:recency_days"]})
             await door.events(*(event for lead in LEADS[:4] for event in hot(lead)))
-        for number in range(120):
+        for number in range(steps):
             ask = workload.step()
             expected = plain(await ask(alone))
             found = plain(await ask(nodes.doors[workload.chance.randrange(3)]))

@@ -130,6 +130,15 @@ async def test_what_is_shared_is_written_by_its_owner_and_read_everywhere(copies
     assert (await copies.doors[2].get("services"))[0] == 200, "reading needs no owner"
 
 
+async def test_a_service_that_other_nodes_have_not_heard_of_yet_is_asked_by_its_features(copies: Nodes) -> None:
+    leads = await spread(copies)
+    assert (await put(copies.doors[0], "services/new", {"features": ["rfm:monetary_total"]}))[0] == 200
+    for node in (1, 2):
+        copies.map.shared[node].orgs["default"].services._current.clear()
+    status, body = await copies.doors[0].post("features", {"leads": leads, "service": "new"})
+    assert (status, [each["values"] for each in body["results"]]) == (200, [[10.0]] * 3)
+
+
 async def test_effects_of_leads_reach_the_shared_log_through_its_owner(copies: Nodes) -> None:
     recorder = ForwardingRecorder(copies.doors[2].front)
     (lead,) = copies.leads_at(2, 1)
