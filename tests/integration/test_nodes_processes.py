@@ -370,3 +370,40 @@ def test_whatever_happens_to_nodes_nothing_is_lost_twice_or_old(kafka: Cluster, 
             wait(lambda: all(process.is_whole() for process in processes))
         print(f"{load.reads} reads, {sum(map(len, load.stored.values()))} events, {len(load.rewarded)} decisions")
         check(load, topic, processes[0])
+
+
+def metric(process: Process, name: str) -> float:
+    with urllib.request.urlopen(f"{process.url}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+@pytest.mark.deep
+def test_a_planned_stop_hands_over_20000_awake_leads_within_two_seconds(kafka: Cluster, tmp_path: Path) -> None:
+    topic = asyncio.run(new_topic(kafka, partitions=PARTITIONS, attempt_s=5))
+    with three(topic, tmp_path) as processes:
+        for start in range(0, 60_000, 4000):
+            events = [
+                {"lead": f"m{number}", "id": "p", "type": "purchase_completed", "data": {"amount": 1}}
+                for number in range(start, start + 4000)
+            ]
+            status, body = processes[0].ask("POST", f"{BASE}/events", events, timeout_s=60)
+            assert (status, body["accepted"]) == (200, 4000)
+        awake = {process.port: metric(process, "leadwheel_actors_awake") for process in processes}
+        leaving = max(processes, key=lambda process: awake[process.port])
+        assert awake[leaving.port] >= 20_000
+        others = [process for process in processes if process is not leaving]
+        load = Load(others)
+        with load.running():
+            time.sleep(1)
+            load.longest_gap_s()
+            assert leaving.stop() == 0
+            wait(lambda: all(process.is_whole() for process in others))
+            time.sleep(1)
+            longest_s = load.longest_gap_s()
+        wait(lambda: sum(metric(process, "leadwheel_partitions_led") for process in others) == PARTITIONS)
+        taken = sum(metric(process, "leadwheel_actors_awake") - awake[process.port] for process in others)
+        print(f"{awake[leaving.port]:.0f} leads awake, {taken:.0f} taken over awake, no append for {longest_s:.2f} s")
+        assert longest_s < 2
+        assert taken >= 20_000, "they are awake where they come to"
+        assert load.faults == []
