@@ -18,7 +18,6 @@ from actors.ingest import Ingest
 from actors.limits import ActorLimits
 from actors.ticker import Ticker
 from actors.wheel import TimerWheel
-from bandit.ledger import LedgerKind
 from eventstore.event import NewEvent
 from eventstore.kafka import open_kafka
 from eventstore.memory import MemoryEventStore
@@ -28,7 +27,7 @@ from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
 from gateway.endpoint import binder, missing
-from gateway.folds import FoldsByKind, policy_folds
+from gateway.folds import service_folds
 from gateway.kafka import kafka_options
 from gateway.keyring import Keyring
 from gateway.lists.lists import check_ranked
@@ -71,7 +70,6 @@ from kernel.fatal import OnFatal, exit_now
 from kernel.ids import IdSource
 from kernel.settings import Settings, source_of
 from kernel.times import SECOND_US
-from projections.entity import FoldedEntities
 
 #: Where a node has its copies, in its data directory.
 PARTITIONS = "partitions"
@@ -193,9 +191,7 @@ async def open_service(
     except BaseException:
         await store.close()
         raise
-    ledgers = LedgerKind(lambda org: orgs.catalogue_of(org).event_types)
-    leads = FoldedEntities(orgs.catalogue_of, clock, lambda org: (ledgers, *orgs[org].companions))
-    folds = FoldsByKind(leads, {"policy": policy_folds(settings.bandit)})
+    folds, ledgers = service_folds(settings, orgs, clock)
     parts = _Parts(settings, clock, store, snapshots, folds, shared, is_current)
     staleness = Staleness(paths.directory if paths else None, orgs)
     service = Service(

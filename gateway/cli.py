@@ -16,7 +16,21 @@ import structlog
 from cyclopts import App, CycloptsError
 
 from gateway.client import Refused, Unreachable
-from gateway.commands import catalogue, demo, ingest, jobs, keys, models, policies, reading, serve, synth, topic, train
+from gateway.commands import (
+    catalogue,
+    demo,
+    ingest,
+    jobs,
+    keys,
+    migrate,
+    models,
+    policies,
+    reading,
+    serve,
+    synth,
+    topic,
+    train,
+)
 from gateway.commands.common import DONE, PARTLY, UNREACHABLE, USAGE, notes
 from gateway.version import VERSION
 from kernel.errors import DefinitionError, EventStoreError, LeadwheelError, SettingsError
@@ -31,6 +45,7 @@ app = App(
 )
 app.command(serve.serve)
 app.command(topic.create_topic)
+app.command(migrate.app)
 app.command(ingest.ingest)
 app.command(reading.features)
 app.command(catalogue.app)

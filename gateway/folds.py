@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from actors.entity import Entity, Folds
 from actors.slices import FoldsInSlices
+from bandit.ledger import LedgerKind
 from bandit.policy_entity import Cadence, PolicyFolds
 from eventstore.event import Event, Kind, Stream
 from eventstore.snapshots import Snapshot
-from kernel.settings import BanditSettings
+from gateway.orgs import Orgs
+from kernel.clock import Clock
+from kernel.settings import BanditSettings, Settings
 from kernel.steps import Steps
 from kernel.times import SECOND_US
+from projections.entity import FoldedEntities
 
 
 class FoldsByKind:
@@ -41,6 +45,13 @@ class FoldsByKind:
 
     def _of(self, stream: Stream) -> Folds:
         return self._by_kind.get(stream.kind, self._others)
+
+
+def service_folds(settings: Settings, orgs: Orgs, clock: Clock) -> tuple[FoldsByKind, LedgerKind]:
+    """The folds of all streams of a service, and the companion that settles its decisions."""
+    ledgers = LedgerKind(lambda org: orgs.catalogue_of(org).event_types)
+    leads = FoldedEntities(orgs.catalogue_of, clock, lambda org: (ledgers, *orgs[org].companions))
+    return FoldsByKind(leads, {"policy": policy_folds(settings.bandit)}), ledgers
 
 
 def policy_folds(settings: BanditSettings) -> PolicyFolds:

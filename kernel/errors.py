@@ -22,6 +22,8 @@
     │  ├ BrokersRefused             the Kafka brokers refuse who connects
     │  ├ RecordTooLarge             the topic does not take an event of that size
     │  ├ OwnershipLost              another process writes the topic now
+    │  ├ MoveRefused                a log cannot be moved: what is at its new place is not its beginning
+    │  ├ MoveDiffers                what was moved does not fold to the same; the old place stays in use
     │  └ DirectoryInUse             another process owns the data directory
     ├ SnapshotError                 both recover by a refold; counted, never fatal
     │  ├ SnapshotCorrupt
@@ -201,6 +203,23 @@ class OwnershipLost(EventStoreError):
     def __init__(self, topic: str, partition: int, owner: str) -> None:
         super().__init__(f"partition {partition} of the topic {topic} is written by {owner} now")
         self.topic, self.partition, self.owner = topic, partition, owner
+
+
+class MoveRefused(EventStoreError):
+    """A log cannot be moved to or from a topic that holds something else."""
+
+    def __init__(self, topic: str, expected: str, actual: str) -> None:
+        super().__init__(f"the topic {topic} is left as it is: expected {expected}, found {actual}")
+        self.topic, self.expected, self.actual = topic, expected, actual
+
+
+class MoveDiffers(EventStoreError):
+    """What was moved does not fold to the same values or models: the old place is to stay in use."""
+
+    def __init__(self, streams: Sequence[str], compared: int) -> None:
+        first = ", ".join(streams[:5])
+        super().__init__(f"{len(streams)} of {compared} streams differ, do not switch: {first}")
+        self.streams, self.compared = tuple(streams), compared
 
 
 class DirectoryInUse(EventStoreError):
