@@ -22,7 +22,7 @@ from gateway.app import ROUTES
 from gateway.cli import app as command_line
 from gateway.problems import CODES
 from gateway.routing import Route
-from kernel import errors, settings, settings_scoring, settings_webhooks
+from kernel import errors, settings, settings_scoring, settings_topics, settings_webhooks
 from kernel.ids import Position
 from kernel.metrics import METRICS
 from kernel.times import parse_rfc3339
@@ -57,6 +57,9 @@ STREAMS = {
     **dict.fromkeys((bandit_events.POLICY_DEFINED, bandit_events.POLICY_DELETED), "policy"),
     **dict.fromkeys(("service_defined", ALERT_RULE_DEFINED), "org"),
 }
+
+#: Fields of an org's table that have sections of their own.
+_TABLES = ("scoring", "webhooks", "topics_in", "topics_out")
 
 _HEAD = "<!-- Written by `make docs` from the code; do not edit. -->\n"
 
@@ -194,12 +197,14 @@ def settings_page() -> str:
         ("org.NAME.scoring.NAME.retraining", settings_scoring.RetrainingSettings),
         ("org.NAME.scoring.NAME.language_model", settings_scoring.LanguageModelSettings),
         ("org.NAME.webhooks.NAME", settings_webhooks.WebhookSettings),
+        ("org.NAME.topics_in.NAME", settings_topics.TopicInSettings),
+        ("org.NAME.topics_out.NAME", settings_topics.TopicOutSettings),
     ]
     for name, section in sections:
         comments = _field_comments(section)
         lines += ["", f"## `[{name}]`", "", "| key | default | why |", "| - | - | - |"]
         for field in msgspec.structs.fields(section):
-            if isinstance(field.default, msgspec.Struct) or field.name in ("scoring", "webhooks"):
+            if isinstance(field.default, msgspec.Struct) or field.name in _TABLES:
                 continue
             lines.append(f"| `{field.name}` | {_default(field)} | {comments.get(field.name, '')} |")
     return _page("Settings", lines)

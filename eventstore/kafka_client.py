@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -26,10 +27,12 @@ from aiokafka.errors import (
 )
 
 from eventstore.kafka_records import FRAME_BYTES, PARTITIONS_LEAST
-from kernel.errors import BrokersRefused, EventStoreError, StoreUnavailable, TopicUnfit
+from kernel.errors import BrokersRefused, EventStoreError, StoreUnavailable, TopicMissing, TopicUnfit
 
 # What the client tells while it tries again is told by what comes of it, in this program's words.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+_log = structlog.get_logger(__name__)
 
 #: What a connection may raise for the other side's sake.
 TROUBLE = (KafkaError, TimeoutError, OSError)
@@ -141,6 +144,32 @@ class Connections:
         """Sends requests of the protocol by itself."""
         return AIOKafkaClient(**{**self._common, "request_timeout_ms": round(request_s * 1000)})
 
+    def member(self, group: str, *, is_from_beginning: bool, max_records: int) -> AIOKafkaConsumer:
+        """A consumer of the topic that shares it with its group."""
+        return AIOKafkaConsumer(
+            self.options.topic,
+            group_id=group,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest" if is_from_beginning else "latest",
+            max_poll_records=max_records,
+            **self._common,
+        )
+
+    def keeper(self, group: str) -> AIOKafkaConsumer:
+        """A client that keeps offsets in the name of a group, and reads nothing."""
+        return AIOKafkaConsumer(group_id=group, enable_auto_commit=False, **self._common)
+
+    def teller(self) -> AIOKafkaProducer:
+        """A producer that writes any topic, in order; a message may be there twice when brokers were away.
+
+        Not an idempotent one: the numbers that it gives miss those of a message that a topic refused as too large, and
+        from then on brokers take nothing more.
+        """
+        return AIOKafkaProducer(
+            acks="all", linger_ms=5, max_batch_size=_BATCH_BYTES, max_request_size=2**31 - 1, **self._common
+        )
+
     def admin(self) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(**self._common)
 
@@ -196,6 +225,22 @@ async def describe(connections: Connections) -> Topic:
         raise await connections.translated(error) from error
     finally:
         await admin.close()
+
+
+async def check_topic(connections: Connections) -> int:
+    """How many partitions the topic has. Raises ``TopicMissing``, ``BrokersRefused``, ``StoreUnavailable``."""
+    options, admin = connections.options, connections.admin()
+    try:
+        async with asyncio.timeout(options.attempt_s):
+            await admin.start()
+            (found,) = await admin.describe_topics([options.topic])
+    except TROUBLE as error:
+        raise await connections.translated(error) from error
+    finally:
+        await admin.close()
+    if found["error_code"]:
+        raise TopicMissing(options.topic, options.brokers)
+    return len(found["partitions"])
 
 
 async def create_topic(options: KafkaOptions, *, partitions: int, copies: int = 1) -> None:
@@ -263,6 +308,45 @@ def _check(
     if largest < options.event_bytes:
         raise TopicUnfit(topic, f"max.message.bytes of at least {options.event_bytes}", str(largest))
     return Topic(cluster, partitions, largest - FRAME_BYTES)
+
+
+async def end_member(consumer: AIOKafkaConsumer, limit_s: float) -> None:
+    """Leave the group and end, not waiting for long for brokers that are away, or for a group that is just forming.
+
+    The client's own ``stop`` waits for both, and cut short it leaves its connections open.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            await consumer.stop()
+            return
+    except TROUBLE as error:
+        _log.info("kafka_group_not_left_in_time", reason=repr(error))
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    try:
+        async with asyncio.timeout(limit_s):
+            if coordinator is not None:
+                await coordinator._stop_heartbeat_task()
+                await coordinator._stop_commit_offsets_refresh_task()
+                await coordinator._maybe_leave_group()
+    except (*TROUBLE, asyncio.CancelledError) as error:  # its tasks tell of their own cancellation
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        _log.info("kafka_group_left_without_a_word", reason=repr(error))
+    finally:
+        if fetcher is not None:
+            await fetcher.close()
+        await consumer._client.close()
+
+
+async def end_teller(producer: AIOKafkaProducer, limit_s: float) -> None:
+    """End a producer; what brokers that are away have not taken is given up."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await producer.stop()
+            return
+    except TROUBLE as error:
+        _log.info("kafka_producer_not_ended_in_time", reason=repr(error))
+    await producer.client.close()
 
 
 def _tls(options: KafkaOptions) -> ssl.SSLContext:

@@ -19,8 +19,8 @@ from typing import IO, Any, NamedTuple
 import msgspec
 
 from kernel.errors import SettingsError
+from kernel.settings_topics import ENVELOPE_KEYS, clashing, is_envelope_key
 
-ENVELOPE_KEYS = ("id", "lead", "subject", "type", "time", "source")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -56,8 +56,10 @@ def read_mapping(path: Path) -> ColumnMapping:
     if not isinstance(constants, dict):
         raise SettingsError("constants", str(path), "expected a table of key = value")
     for column, key in [*tree.items(), *((key, key) for key in constants)]:
-        if not isinstance(key, str) or not _is_key(key):
+        if not isinstance(key, str) or not is_envelope_key(key):
             raise SettingsError(column, str(path), f"expected data.FIELD or one of {', '.join(ENVELOPE_KEYS)}")
+    if (twice := clashing([*tree.values(), *constants])) is not None:
+        raise SettingsError(twice, str(path), "expected each key once, and none within another")
     return ColumnMapping(tree, constants)
 
 
@@ -90,8 +92,50 @@ def _inflated(raw: io.BufferedReader) -> Any:  # the two readers share no declar
     return gzip.GzipFile(fileobj=raw) if magic == b"\x1f\x8b" else raw
 
 
-def _is_key(key: str) -> bool:
-    return key in ENVELOPE_KEYS or (key.startswith("data.") and len(key) > 5)
+def is_absent(value: object) -> bool:
+    """Whether a field is not there, or null."""
+    return value is None or (isinstance(value, msgspec.Raw) and bytes(value) == b"null")
+
+
+def mapped(fields: Mapping[str, Any], mapping: ColumnMapping) -> dict[str, Any] | None:
+    """An event of the fields of an object, as a mapping names them; None where fields would stand in each other.
+
+    A field that is not mapped keeps its name, if it is a key of the envelope. ``a.b`` is ``b`` in the object ``a`` where
+    no field is called so.
+    """
+    named = {mapping.columns.get(column, column): value for column, value in fields.items()}
+    for column, key in mapping.columns.items():
+        if column not in fields and (value := _within(fields, column)) is not None:
+            named[key] = value
+    return nest({**mapping.constants, **{key: value for key, value in named.items() if is_envelope_key(key)}})
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``data.x.y`` as nested objects; None where one key stands within another."""
+    event: dict[str, Any] = {}
+    for key, value in flat.items():
+        node = event
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                return None
+        if leaf in node:
+            return None
+        node[leaf] = value
+    return event
+
+
+def _within(fields: Mapping[str, Any], column: str) -> Any:
+    """The value of ``a.b``; None where it is not there."""
+    first, _, rest = column.partition(".")
+    if not rest or first not in fields:
+        return None
+    try:
+        inner = _OBJECT.decode(fields[first])
+    except (msgspec.DecodeError, TypeError, RecursionError):
+        return None
+    return inner[rest] if rest in inner else _within(inner, rest)
 
 
 _Read = Iterator[tuple[int, bytes, dict[str, Any] | bytes]]
@@ -110,8 +154,7 @@ def _ndjson(lines: IO[bytes], mapping: ColumnMapping) -> _Read:
         if mapping is NO_MAPPING:
             yield number, text, dict(fields)
         else:
-            named = {mapping.columns.get(key, key): value for key, value in fields.items()}
-            yield number, text, _nest({**mapping.constants, **{k: v for k, v in named.items() if _is_key(k)}})
+            yield number, text, mapped(fields, mapping) or text
 
 
 def _csv(stream: IO[bytes], path: Path, mapping: ColumnMapping, forms: FieldForms) -> _Read:
@@ -122,10 +165,11 @@ def _csv(stream: IO[bytes], path: Path, mapping: ColumnMapping, forms: FieldForm
         for cells in reader:
             if not any(cells):
                 continue
-            texts = {key: cell for key, cell in zip(keys, cells, strict=False) if cell != "" and _is_key(key)}
+            texts = {key: cell for key, cell in zip(keys, cells, strict=False) if cell != "" and is_envelope_key(key)}
             typed = forms.get(texts.get("type") or str(mapping.constants.get("type", "")), {})
             values = {key: _value(key, cell, typed) for key, cell in texts.items()}
-            yield reader.line_num, "\x1f".join(cells).encode(), _nest({**mapping.constants, **values})
+            row = "\x1f".join(cells).encode()
+            yield reader.line_num, row, nest({**mapping.constants, **values}) or row
     except csv.Error as error:
         raise SettingsError("file", str(path), f"expected CSV: {error}") from error
     finally:
@@ -134,7 +178,7 @@ def _csv(stream: IO[bytes], path: Path, mapping: ColumnMapping, forms: FieldForm
 
 def _header(columns: list[str], path: Path, mapping: ColumnMapping) -> list[str]:
     keys = [mapping.columns.get(column.strip(), column.strip()) for column in columns]
-    unknown = [key for key in keys if not _is_key(key)]
+    unknown = [key for key in keys if not is_envelope_key(key)]
     if unknown and mapping is NO_MAPPING:
         expected = f"no such key; expected data.FIELD or one of {', '.join(ENVELOPE_KEYS)}"
         raise SettingsError(unknown[0], str(path), expected)
@@ -157,22 +201,10 @@ def _value(key: str, text: str, typed: Mapping[str, str]) -> Any:
     return text
 
 
-def _nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """``data.x.y`` as nested objects."""
-    event: dict[str, Any] = {}
-    for key, value in flat.items():
-        node = event
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return event
-
-
 def _with_id(event: dict[str, Any] | bytes, row: bytes, seen: Counter[bytes]) -> bytes:
     if isinstance(event, bytes):
         return event
-    if event.get("id") in (None, b"null"):
+    if is_absent(event.get("id")):
         digest = hashlib.sha256(row).digest()[:16]
         event["id"] = f"row:{digest.hex()}:{seen[digest]}"
         seen[digest] += 1

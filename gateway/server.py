@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from gateway.app import Paths, build_app, open_service
 from gateway.auth import is_loopback
 from gateway.service import Service
+from gateway.topics.topics import Topics, own_submit
 from kernel.clock import Clock, SystemClock
 from kernel.errors import SettingsError
 from kernel.settings import Settings, source_of
@@ -56,14 +57,16 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     settle_in()
     try:
         check_binding(settings, service.keyring.is_open)
+        topics = Topics(service, submit=own_submit(service))
         runner = make_runner(build_app(service), settings)
         await runner.setup()
         try:
             await listen(runner, settings)
+            topics.start()
             await wait_either(stop.wait(), service.wait_failed())
             service.is_stopping = True
         finally:
-            await runner.cleanup()
+            await asyncio.gather(topics.close(), runner.cleanup())
     finally:
         is_closed = await _close(service)
     _log.info("stopped", failed=service.failure is not None, snapshots_complete=is_closed)

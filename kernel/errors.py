@@ -19,6 +19,7 @@
     │  ├ LogIsCopy                  the directory follows a Kafka topic, and is opened without it
     │  ├ LogIsNoCopy                the directory has a log of its own, and is opened as a topic's copy
     │  ├ TopicUnfit                 the Kafka topic is missing, or kept in a way that would lose events
+    │  ├ TopicMissing               no Kafka topic of that name
     │  ├ BrokersRefused             the Kafka brokers refuse who connects
     │  ├ RecordTooLarge             the topic does not take an event of that size
     │  ├ OwnershipLost              another process writes the topic now
@@ -179,6 +180,14 @@ class TopicUnfit(EventStoreError):
     def __init__(self, topic: str, expected: str, actual: str) -> None:
         super().__init__(f"the Kafka topic {topic} cannot be the log: expected {expected}, got {actual}")
         self.topic, self.expected, self.actual = topic, expected, actual
+
+
+class TopicMissing(EventStoreError):
+    """The brokers know no topic of that name, or do not show it to who connects."""
+
+    def __init__(self, topic: str, brokers: str) -> None:
+        super().__init__(f"there is no topic {topic} at {brokers}, or no access to it")
+        self.topic, self.brokers = topic, brokers
 
 
 class BrokersRefused(EventStoreError):

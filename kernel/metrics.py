@@ -139,6 +139,19 @@ METRICS: tuple[MetricSpec, ...] = (
         "Partitions that nobody answers for, as far as this node knows",
         is_of_nodes=True,
     ),
+    MetricSpec(
+        "leadwheel_topic_messages",
+        "counter",
+        "Messages of topics: events that were taken (accepted), there already (duplicate), or none (refused); and told (sent)",
+        ("org", "name", "outcome"),
+    ),
+    MetricSpec("leadwheel_topic_behind", "gauge", "Messages of a topic that were not taken yet", ("org", "name")),
+    MetricSpec(
+        "leadwheel_topic_waits",
+        "gauge",
+        "1 while a topic cannot be read (in) or told (out); the service's log says why",
+        ("org", "name", "direction"),
+    ),
     MetricSpec("leadwheel_ready", "gauge", "1 when /readyz answers 200"),
 )
 _SPECS = {spec.name: spec for spec in METRICS}

@@ -16,6 +16,7 @@ from kernel.sections import Secret as Secret
 from kernel.settings_kafka import KafkaSettings, check_kafka
 from kernel.settings_nodes import NodesSettings, check_nodes
 from kernel.settings_scoring import DEFAULT_CONFIGURATION, ScoringSettings, check_scoring
+from kernel.settings_topics import TopicInSettings, TopicOutSettings, check_topics
 from kernel.settings_webhooks import ALWAYS_TOLD, WebhookSettings, check_webhook
 
 DEFAULT_ORG = "default"
@@ -179,6 +180,8 @@ class OrgSettings(Section, frozen=True):
     free_email_domains: tuple[str, ...] = DEFAULT_FREE_EMAIL_DOMAINS  # an address there tells nothing of a company
     scoring: dict[str, ScoringSettings] = msgspec.field(default_factory=dict)
     webhooks: dict[str, WebhookSettings] = msgspec.field(default_factory=dict)
+    topics_in: dict[str, TopicInSettings] = msgspec.field(default_factory=dict)
+    topics_out: dict[str, TopicOutSettings] = msgspec.field(default_factory=dict)
 
     def scoring_of(self, configuration: str) -> ScoringSettings | None:
         """A scoring configuration by its name; ``default`` exists without being written."""
@@ -257,6 +260,7 @@ def check_relations(settings: Settings) -> None:
     check_nodes(settings.nodes, is_kafka=store.kind == "kafka", must=must)
     for name, org in settings.org.items():
         _check_org(f"org.{name}", org, must)
+        check_topics(f"org.{name}", org.topics_in, org.topics_out, settings.kafka, must)
 
 
 def _check_org(key: str, org: OrgSettings, must: Must) -> None:

@@ -8,7 +8,7 @@ from kernel.sections import Must, Seconds, Secret, Section
 
 
 class KafkaSettings(Section, frozen=True):
-    """``[kafka]``: read when ``store.kind`` is ``kafka``."""
+    """``[kafka]``: read when ``store.kind`` is ``kafka``, and for topics of others."""
 
     brokers: str = ""  # HOST:PORT of one or more, separated by commas; the others are learned from them
     topic: str = ""  # the log; it must exist, and is never shared with another service
@@ -33,9 +33,19 @@ def check_kafka(kafka: KafkaSettings, *, is_used: bool, must: Must) -> None:
     if not is_used:
         return
     must(bool(kafka.topic), "kafka.topic", "expected the name of a topic, as store.kind is kafka")
-    parts = [part.strip().rpartition(":") for part in kafka.brokers.split(",")]
-    is_listed = all(host and port.isdigit() and 0 < int(port) < 65_536 for host, _, port in parts)
-    must(is_listed, "kafka.brokers", f"expected HOST:PORT, one or more separated by commas, got {kafka.brokers!r}")
+    expected = f"expected HOST:PORT, one or more separated by commas, got {kafka.brokers!r}"
+    must(are_brokers(kafka.brokers), "kafka.brokers", expected)
+    check_security(kafka, must)
+
+
+def check_security(kafka: KafkaSettings, must: Must) -> None:
+    """What must be given together for brokers to be reached."""
     is_named = bool(kafka.sasl_username) or not kafka.security_protocol.startswith("SASL")
     must(is_named, "kafka.sasl_username", f"expected a name, as kafka.security_protocol is {kafka.security_protocol}")
     must(bool(kafka.cert_file) == bool(kafka.key_file), "kafka.cert_file", "expected cert_file and key_file together")
+
+
+def are_brokers(text: str) -> bool:
+    """Whether it is ``HOST:PORT``, or several of them, separated by commas."""
+    parts = [part.strip().rpartition(":") for part in text.split(",")]
+    return all(host and port.isdigit() and 0 < int(port) < 65_536 for host, _, port in parts)

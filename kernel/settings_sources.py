@@ -19,6 +19,7 @@ from kernel.errors import SettingsError
 from kernel.sections import Secret, Section
 from kernel.settings import ORG_NAME, SECTIONS, OrgSettings, Settings, check_relations, source_of
 from kernel.settings_scoring import ScoringSettings
+from kernel.settings_topics import TopicInSettings, TopicOutSettings
 from kernel.settings_webhooks import WebhookSettings
 
 PREFIX = "LEADWHEEL_"
@@ -26,6 +27,13 @@ FILE_NAME = "leadwheel.toml"
 KEY_VARIABLE = "LEADWHEEL_KEY"  # of the command line, no setting
 
 _S = TypeVar("_S", bound=Section)
+#: Tables of an org's table whose own tables bear names of their owner's choice.
+_NAMED: dict[str, type[Section]] = {
+    "scoring": ScoringSettings,
+    "webhooks": WebhookSettings,
+    "topics_in": TopicInSettings,
+    "topics_out": TopicOutSettings,
+}
 _Leaf = tuple[tuple[str, ...], object, str]
 
 
@@ -209,13 +217,10 @@ def _org(name: str, table: object, sources: dict[str, str]) -> OrgSettings:
         raise SettingsError(key, source_of(key, sources), "expected 1-64 letters, digits, '_', '-', '.' as the name")
     if not isinstance(table, dict):
         raise SettingsError(key, source_of(key, sources), "expected a table")
-    plain = {part: value for part, value in table.items() if part not in ("scoring", "webhooks")}
+    plain = {part: value for part, value in table.items() if part not in _NAMED}
     org = _convert(plain, OrgSettings, key, sources)
-    return msgspec.structs.replace(
-        org,
-        scoring=_named(f"{key}.scoring", table.get("scoring", {}), ScoringSettings, sources),
-        webhooks=_named(f"{key}.webhooks", table.get("webhooks", {}), WebhookSettings, sources),
-    )
+    named = {part: _named(f"{key}.{part}", table.get(part, {}), kind, sources) for part, kind in _NAMED.items()}
+    return msgspec.structs.replace(org, **named)
 
 
 def _named(key: str, tables: object, kind: type[_S], sources: dict[str, str]) -> dict[str, _S]:

@@ -148,6 +148,12 @@ def admitting(
     return Admitted(events, [in_terms(mode, each) for each in rejected], len(items), mode != "batch")
 
 
+def translated(raw: bytes, types: EventTypes, limits: Limits) -> bytes | Refusal:
+    """The native envelope of one CloudEvent in the JSON format, or why it is none."""
+    native = _translate(raw, types, limits, {})
+    return refusal(0, native.code, *native.fault) if isinstance(native, _Faulty) else native
+
+
 def in_terms(mode: Mode | None, refused: Refusal) -> Refusal:
     """A refusal as the sender may understand it: paths are attributes. Said twice it stays the same."""
     if mode is None:

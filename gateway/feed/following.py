@@ -105,10 +105,10 @@ class Following:
             self._queued -= len(self._queue.pop(stream, ()))
             self._wheel.cancel(number, _CHANGE)
 
-    def follow_all(self) -> None:
-        """Follow every lead from now on."""
+    def follow_all(self, since: tuple[int, Position] | None = None) -> None:
+        """Follow every lead from now on, or from an instant that has been and the position after which events are told."""
         if self._all_since is None:
-            self._all_since = self._now()
+            self._all_since = since or self._now()
             self._surveyed, self.is_surveying = 0, True
             self.bell.set()
 

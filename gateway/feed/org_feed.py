@@ -136,14 +136,13 @@ class OrgFeed:
 
     def change(self, lead: str, change: Change) -> None:
         """Publish changed features of a lead."""
-        cause = "time" if change.cause is None else {"id": change.cause.id, "type": change.cause.type}
-        self.publish(FEATURES, lead, {"lead": lead, "at": format_time(change.at_us), "cause": cause}, change)
+        self.publish(FEATURES, lead, change_told(lead, change), change)
 
     def tell(self, event: Event) -> None:
         """Publish what the system wrote about a lead, if it is of a kind that is told."""
-        if event.type not in _TOLD:
+        if event.type not in TOLD:
             return
-        kind, telling = _TOLD[event.type]
+        kind, telling = TOLD[event.type]
         try:
             lead, told = telling(event)
         except msgspec.MsgspecError:  # written by another version: it is not told, and nobody is reset for it
@@ -250,6 +249,12 @@ class OrgFeed:
             self.following.leave(lead)
 
 
+def change_told(lead: str, change: Change) -> dict[str, object]:
+    """What is told of changed features beside the changes."""
+    cause = "time" if change.cause is None else {"id": change.cause.id, "type": change.cause.type}
+    return {"lead": lead, "at": format_time(change.at_us), "cause": cause}
+
+
 def _decision(event: Event) -> tuple[str | None, dict[str, object]]:
     """A decision's lead, and what is told of it."""
     made: DecisionMade = payload_of(event)
@@ -270,7 +275,7 @@ def _decision(event: Event) -> tuple[str | None, dict[str, object]]:
 
 
 #: Type → the kind of its entries, and who makes their data: what is told besides changes of features.
-_TOLD: dict[str, tuple[str, Callable[[Event], tuple[str | None, dict[str, object]]]]] = {
+TOLD: dict[str, tuple[str, Callable[[Event], tuple[str | None, dict[str, object]]]]] = {
     DECISION_MADE: (DECISION, _decision),
     **dict.fromkeys(ALERT_TYPES, (ALERT, alert_told)),
 }

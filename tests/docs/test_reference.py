@@ -21,6 +21,7 @@ from kernel.settings_scoring import (
     ScoringSettings,
     ThresholdSettings,
 )
+from kernel.settings_topics import TopicInSettings, TopicOutSettings
 from kernel.settings_webhooks import WebhookSettings
 from projections.catalogue import Catalogue
 from scoring.events import SCORING_TYPES
@@ -28,6 +29,7 @@ from scoring.points import SCORED_FEATURES
 from scoring.risks import RISKS
 
 ROOT = Path(__file__).parents[2]
+NAMED_SECTIONS = (WebhookSettings, TopicInSettings, TopicOutSettings)
 SCORING_SECTIONS = (ScoringSettings, ThresholdSettings, CategoryWeights, RetrainingSettings, LanguageModelSettings)
 
 
@@ -77,7 +79,7 @@ def test_what_the_service_writes_is_said_in_words() -> None:
 def test_every_setting_is_documented_with_its_reason() -> None:
     names = [
         name
-        for section in (*SECTIONS.values(), OrgSettings, BrowsingSettings, WebhookSettings, *SCORING_SECTIONS)
+        for section in (*SECTIONS.values(), OrgSettings, BrowsingSettings, *NAMED_SECTIONS, *SCORING_SECTIONS)
         for name in section.__struct_fields__
     ]
     rows = {line.split("`")[1]: line for line in PAGES["settings.md"].splitlines() if line.startswith("| `")}
@@ -90,6 +92,8 @@ def test_every_setting_is_documented_with_its_reason() -> None:
         "retraining",
         "language_model",
         "webhooks",
+        "topics_in",
+        "topics_out",
     )
     documented = [name for name in names if name not in tables]
     assert [name for name in documented if name not in rows] == []

@@ -46,6 +46,23 @@ def test_equal_rows_get_different_ids_and_a_second_reading_the_same_ones(tmp_pat
     assert [str(each).rpartition(":")[2] for each in ids] == ["0", "1", "2", "0"]
 
 
+def test_a_row_whose_id_is_null_gets_one(tmp_path: Path) -> None:
+    (event,) = events(tmp_path, '{"id": null, "lead":"a","type":"t"}\n')
+    assert str(event["id"]).startswith("row:")
+
+
+def test_a_mapping_finds_fields_in_objects(tmp_path: Path) -> None:
+    text = '{"who": {"id": "a"}, "basket": {"total": 1.50}}\n'
+    mapping = '"who.id" = "lead"\n"basket.total" = "data.amount"\n[constants]\ntype = "t"\n'
+    (event,) = events(tmp_path, text, mapping)
+    assert (event["lead"], event["data"]) == ("a", {"amount": 1.5})
+
+
+def test_a_mapping_that_names_one_key_within_another_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="none within another"):
+        events(tmp_path, '{"a":1}\n', 'a = "data.x"\nb = "data.x.y"\n')
+
+
 def test_a_csv_names_envelope_keys_and_fields_of_the_payload(tmp_path: Path) -> None:
     text = "lead,type,time,data.amount,data.order_id\na,purchase_completed,1.5,12.50,007\nb,purchase_completed,,,\n"
     first, second = events(tmp_path, text)
