@@ -137,6 +137,23 @@ async def post_events(front: Front, route: Route, request: web.Request, org: Org
     return ready_json(request, service.dates.line(service.clock.now_us()), _encode(answer))
 
 
+async def store(front: Front, org: Org, events: Sequence[NewEvent]) -> list[Fate]:
+    """What became of events, each stored by the owner of its stream.
+
+    Raises
+    ------
+    StoreUnavailable
+        Some owner did not confirm; others may have stored theirs, and all of them may be sent again.
+    """
+    parts = await _submit(front, org, Admitted(list(enumerate(events)), [], len(events), False), False)
+    fates: dict[int, Fate] = {}
+    for part in parts:
+        if isinstance(part.fate, Problem):
+            raise StoreUnavailable(part.fate.detail) from part.fate
+        fates |= {index: fate for (index, _), fate in zip(part.events, part.fate.fates, strict=True)}
+    return [fates[index] for index in range(len(events))]
+
+
 class ForwardingRecorder:
     """Records what lead partitions bring about in the shared one, wherever that is written."""
 

@@ -13,6 +13,7 @@ from gateway.nodes.app import build_front_app
 from gateway.nodes.front import Front, FrontOptions
 from gateway.nodes.intake import ForwardingRecorder
 from gateway.nodes.node import Node, open_node
+from gateway.nodes.topics import NodeTopics
 from gateway.server import (
     CLOSE_TIMEOUT_S,
     FAILED,
@@ -51,15 +52,17 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     node.shared.recorder = ForwardingRecorder(front)
     try:
         check_binding(settings, node.shared.keyring.is_open)
+        topics = NodeTopics(front)
         runner = make_runner(build_front_app(front), settings)
         await runner.setup()
         try:
             await listen(runner, settings)
-            await wait_either(_joined(node, stop), node.wait_failed())
+            await wait_either(_joined(node, topics, stop), node.wait_failed())
             if node.failure is None:
-                await node.hand_over()
+                await asyncio.gather(topics.close(), node.hand_over())
             node.shared.is_stopping = True
         finally:
+            await topics.close()
             await runner.cleanup()
             await front.close()
     finally:
@@ -70,7 +73,7 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     return FAILED if node.failure is not None else 0
 
 
-async def _joined(node: Node, stop: asyncio.Event) -> None:
+async def _joined(node: Node, topics: NodeTopics, stop: asyncio.Event) -> None:
     """Join the others, and stay with them until a signal."""
     joining = asyncio.create_task(node.join(), name="joining")
     stopping = asyncio.create_task(stop.wait(), name="stopping")
@@ -78,6 +81,7 @@ async def _joined(node: Node, stop: asyncio.Event) -> None:
         await asyncio.wait([joining, stopping], return_when=asyncio.FIRST_COMPLETED)
         if joining.done():
             joining.result()
+            topics.start()
         await stopping
     finally:
         joining.cancel()

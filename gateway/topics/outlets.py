@@ -17,13 +17,17 @@ from kernel.settings import source_of
 class Outlets:
     """The topics of ``[org.X.topics_out.NAME]``, told of one service's leads.
 
+    Parameters
+    ----------
+    is_watched : its figures stand in the service's metrics.
+
     Raises
     ------
     SettingsError
         Of a feature that no pack has.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, is_watched: bool = True) -> None:
         self._endeavours: list[Endeavour] = []
         settings = service.settings
         for org, table in settings.org.items():
@@ -34,7 +38,8 @@ class Outlets:
                 outlet = Outlet(service, org, name, each, connections=connections, names=names)
                 tasks = [Endeavour(f"{key} {task.name}", task.work, clock=service.clock) for task in outlet.tasks()]
                 self._endeavours += tasks
-                _watch(service.metrics, org, name, outlet, tasks)
+                if is_watched:
+                    _watch(service.metrics, org, name, outlet, tasks)
 
     def start(self) -> None:
         for each in self._endeavours:

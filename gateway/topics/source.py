@@ -10,7 +10,7 @@ A dead letter has the key, the value and the headers of its message, and headers
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -19,7 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeToo
 from eventstore.admission import Refusal, refusal
 from eventstore.event import NewEvent
 from eventstore.kafka_client import TROUBLE, Connections, check_topic, end_member, end_teller
-from eventstore.store import Outcome, Stored
+from eventstore.store import Refused
 from gateway.orgs import Org
 from gateway.topics.messages import Message, MessageReader
 from gateway.topics.supervision import Endeavour
@@ -39,11 +39,21 @@ _NAMED = 5
 _log = structlog.get_logger(__name__)
 
 
+class Kept(NamedTuple):
+    """An event stands in the log; ``is_duplicate`` if it already did."""
+
+    is_duplicate: bool
+
+
+#: What became of an event.
+Fate = Kept | Refused
+
+
 class Submit(Protocol):
     """Stores events of an organisation, wherever they belong."""
 
-    async def __call__(self, org: Org, events: Sequence[NewEvent]) -> Sequence[Outcome]:
-        """An outcome for each event, in place, durable. Raises ``LeadwheelError``, transient where a repetition helps."""
+    async def __call__(self, org: Org, events: Sequence[NewEvent]) -> Sequence[Fate]:
+        """The fate of each event, in place, durable. Raises ``LeadwheelError``, transient where a repetition helps."""
 
 
 class Source:
@@ -155,14 +165,14 @@ class Source:
             return [(events[0][0], told)]
         refused: list[tuple[Message, Refusal]] = []
         for (message, _), outcome in zip(events, outcomes, strict=True):
-            if isinstance(outcome, Stored):
+            if isinstance(outcome, Kept):
                 self.counts["duplicate" if outcome.is_duplicate else "accepted"] += 1
             else:
                 told = refusal(0, outcome.code, outcome.path, outcome.expected, outcome.actual)
                 refused.append((message, told))
         return refused
 
-    async def _persist(self, events: Sequence[NewEvent], endeavour: Endeavour) -> Sequence[Outcome]:
+    async def _persist(self, events: Sequence[NewEvent], endeavour: Endeavour) -> Sequence[Fate]:
         while True:
             try:
                 return await self._submit(self._org, events)

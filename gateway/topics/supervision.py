@@ -10,6 +10,7 @@ from kernel.errors import LeadwheelError
 
 _PAUSE_S = 0.5
 _PAUSE_MAX_S = 30.0
+_CLOSE_S = 3.0
 
 _log = structlog.get_logger(__name__)
 
@@ -39,10 +40,12 @@ class Endeavour:
         self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def close(self) -> None:
-        """End it, and wait. Idempotent."""
+        """End it, and wait, though not for long for clients whose brokers are away. Idempotent."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            _, pending = await asyncio.wait({self._task}, timeout=_CLOSE_S)
+            if pending:
+                _log.warning("topic_not_ended_in_time", name=self.name)
 
     def succeed(self) -> None:
         """It goes on."""

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from eventstore.event import NewEvent
-from eventstore.store import Outcome
+from eventstore.store import Stored
 from gateway.orgs import Org
 from gateway.service import Service
 from gateway.topics.outlets import Outlets
-from gateway.topics.source import Submit
+from gateway.topics.source import Fate, Kept, Submit
 from gateway.topics.sources import Sources
 
 
@@ -33,7 +33,8 @@ class Topics:
 def own_submit(service: Service) -> Submit:
     """Stores events in the service's own log."""
 
-    async def submit(org: Org, events: Sequence[NewEvent]) -> Sequence[Outcome]:
-        return (await service.ingest.submit(events)).outcomes
+    async def submit(org: Org, events: Sequence[NewEvent]) -> Sequence[Fate]:
+        outcomes = (await service.ingest.submit(events)).outcomes
+        return [Kept(each.is_duplicate) if isinstance(each, Stored) else each for each in outcomes]
 
     return submit

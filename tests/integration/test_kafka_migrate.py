@@ -11,12 +11,16 @@ from aiokafka import AIOKafkaProducer
 
 from eventstore.event import Event
 from eventstore.kafka import open_kafka
-from eventstore.kafka_client import KafkaOptions
+from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.kafka_move import cut_off, send_log
+from eventstore.kafka_partition import PartitionWriter
+from eventstore.kafka_records import key_of, partition_of, record_of
+from eventstore.memory import MemoryEventStore
 from eventstore.sqlite import SqliteEventStore
 from eventstore.store import START, EventStore
+from eventstore.upcasters import Upcasters
 from gateway.migrating import Moved, from_kafka, to_kafka
-from kernel.clock import SystemClock
+from kernel.clock import SystemClock, VirtualClock
 from kernel.errors import (
     LogIsNoCopy,
     MoveDiffers,
@@ -32,7 +36,7 @@ from kernel.settings import Settings
 from kernel.settings_sources import load_settings
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
-from tests.contract.store_events import TYPES, lead, new_event, purchase, retraction
+from tests.contract.store_events import T0, TYPES, lead, new_event, purchase, retraction
 from tests.contract.store_suite import content
 from tests.integration.process import call, command, serving
 
@@ -196,6 +200,38 @@ async def test_a_copy_is_cut_off_only_while_nobody_else_has_written(kafka: Clust
     await store.close()
     with pytest.raises(LogIsNoCopy, match="a log of its own"):
         await cut_off(tmp_path / "copy", topic, owner="mover")
+
+
+async def test_a_topic_that_several_nodes_wrote_comes_back_whole(kafka: Cluster, tmp_path: Path) -> None:
+    topic = await new_topic(kafka, partitions=3)
+    streams = [lead(f"l{n}") for n in range(12)]
+    clock = VirtualClock(T0)
+    for number in (1, 2):  # each node counts places of its own, by a clock of its own
+        own = [each for each in streams if partition_of(each, key_of(each), 3) == number]
+        assert own
+        node = MemoryEventStore(types=TYPES, clock=clock)
+        for turn in range(20):
+            clock.advance(0.5)
+            await node.append([purchase(own[turn % len(own)], f"e{turn}", turn)])
+        clock = VirtualClock(T0 + 250_000)
+        writer = PartitionWriter(
+            Connections(topic), number, owner=f"node-{number}", clock=SystemClock(), on_away=lambda error: None
+        )
+        await writer.open()
+        await writer.claim()
+        await writer.write([record_of(event, Upcasters()) for event in await node.read_log(limit=100)])
+        await writer.close()
+    moved = await from_kafka(
+        settings_for(topic.brokers, topic.topic), tmp_path / "back", clock=SystemClock(), on_stage=quiet
+    )
+    assert (moved.events, moved.folded) == (40, len(streams))
+    store = await opened(tmp_path / "back")
+    log = await store.read_log(limit=100)
+    assert [event.position for event in log] == list(range(1, 41))
+    assert [event.recorded_us for event in log] == sorted(event.recorded_us for event in log)
+    assert {event.stream for event in log[:6]} & set(own)
+    assert {event.stream for event in log[:6]} - set(own)
+    await store.close()
 
 
 # -- the command -----------------------------------------------------------------------------------------------

@@ -11,11 +11,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from eventstore.event import Event, NewEvent
-from eventstore.store import Outcome
 from gateway.compat.cloudevents import event_id
 from gateway.orgs import Org
 from gateway.service import Service
-from gateway.topics.source import Submit
+from gateway.topics.source import Fate, Submit
 from gateway.topics.sources import Sources
 from gateway.topics.topics import own_submit
 from kernel.errors import RecordTooLarge, SettingsError, StoreUnavailable
@@ -146,7 +145,7 @@ async def test_what_was_committed_is_not_read_again_and_what_was_not_is_a_duplic
         stored = own_submit(service)
         left = 3
 
-        async def ends_before_it_commits(org: Org, events: Sequence[NewEvent]) -> Sequence[Outcome]:
+        async def ends_before_it_commits(org: Org, events: Sequence[NewEvent]) -> Sequence[Fate]:
             nonlocal left
             outcomes = await stored(org, events)
             left -= 1
@@ -175,7 +174,7 @@ async def test_offsets_wait_until_the_log_has_the_events(kafka: Cluster) -> None
     async with service_on(settings_with(kafka, {}), clock) as service:
         stored = own_submit(service)
 
-        async def sometimes(org: Org, events: Sequence[NewEvent]) -> Sequence[Outcome]:
+        async def sometimes(org: Org, events: Sequence[NewEvent]) -> Sequence[Fate]:
             nonlocal tried
             tried += 1
             if is_away:
@@ -200,7 +199,7 @@ async def test_an_event_that_the_log_cannot_hold_is_laid_aside_alone(kafka: Clus
     async with service_on(settings_with(kafka, {}), clock) as service:
         stored = own_submit(service)
 
-        async def small_only(org: Org, events: Sequence[NewEvent]) -> Sequence[Outcome]:
+        async def small_only(org: Org, events: Sequence[NewEvent]) -> Sequence[Fate]:
             if any(event.id in ("big", "e4") for event in events):
                 raise RecordTooLarge("default/lead/a", 100, 20_000)
             return await stored(org, events)
