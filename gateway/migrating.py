@@ -20,6 +20,7 @@ from eventstore.kafka import open_kafka
 from eventstore.kafka_move import cut_off, send_log
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
 from eventstore.store import EventStore
+from gateway.app import PARTITIONS
 from gateway.folds import service_folds
 from gateway.kafka import kafka_options
 from gateway.orgs import Orgs
@@ -71,6 +72,8 @@ async def to_kafka(settings: Settings, directory: Path, into: Path | None, *, cl
         raise SettingsError("data-dir", str(directory), "expected a data directory that has a log")
     if into is not None and into.exists() and into.samefile(directory):  # noqa: ASYNC240 - nothing else runs
         raise SettingsError("into", str(into), "expected another directory than the one that is moved")
+    if into is not None:
+        _check_single(into, "into")
     checked = into or _fresh(directory)
     owner = IdSource(clock).uuid7()
     orgs = _orgs(settings, clock)
@@ -103,6 +106,7 @@ async def from_kafka(settings: Settings, directory: Path, *, clock: Clock, on_st
     ------
     MoveRefused, MoveDiffers, EventStoreError
     """
+    _check_single(directory, "data-dir")
     owner = IdSource(clock).uuid7()
     orgs = _orgs(settings, clock)
     checked = _fresh(directory)
@@ -117,6 +121,13 @@ async def from_kafka(settings: Settings, directory: Path, *, clock: Clock, on_st
     await cut_off(directory, kafka_options(settings), owner=owner)
     shutil.rmtree(checked)
     return Moved(events, events, compared.streams, compared.folded, policies)
+
+
+def _check_single(directory: Path, flag: str) -> None:
+    if (directory / PARTITIONS).is_dir():
+        raise SettingsError(
+            flag, str(directory), "expected a directory of one process, or none yet; this one is of a node"
+        )
 
 
 def carry_over(directory: Path, into: Path) -> None:

@@ -77,7 +77,7 @@ async def from_kafka(
     Parameters
     ----------
     data_dir
-        A directory that is missing or empty, or one that has served the topic: with its keys, models and settings.
+        A directory that is missing or empty, or one that has served the topic alone: with its keys, models and settings.
     kafka
         HOST:PORT of one or more brokers, separated by commas.
     topic

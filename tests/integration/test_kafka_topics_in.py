@@ -230,7 +230,7 @@ async def test_cloudevents_come_in_values_and_in_headers(kafka: Cluster) -> None
 
 async def test_processes_of_one_group_share_a_topic_and_each_event_stands_once(kafka: Cluster) -> None:
     topic = await some_topic(kafka, "shop")
-    table = {"topic": topic, "mapping": MAPPING, "constants": CONSTANTS, "batch_events": 10}
+    table = {"topic": topic, "group": "some", "mapping": MAPPING, "constants": CONSTANTS, "batch_events": 10}
     clock = ShiftedClock()
     async with service_on(settings_with(kafka, {}), clock) as service:
         submit = own_submit(service)

@@ -99,7 +99,12 @@ async def eventually_said(capsys: pytest.CaptureFixture[str], text: str) -> None
 
 def settings_with(kafka: Cluster, org: dict[str, Any], **flags: object) -> Settings:
     """Settings of the org ``default`` with tables of topics."""
-    leaves: dict[str, object] = {"kafka.brokers": kafka.bootstrap, "store.kind": "memory", **flags}
+    leaves: dict[str, object] = {
+        "kafka.brokers": kafka.bootstrap,
+        "kafka.request_s": 1.0,
+        "store.kind": "memory",
+        **flags,
+    }
     for table, named in org.items():
         for name, values in named.items():
             leaves |= {f"org.default.{table}.{name}.{key}": value for key, value in values.items()}
