@@ -132,6 +132,6 @@ async def test_an_unknown_feature_in_the_path_is_404(door: Door, reference: str)
 async def test_the_settings_are_shown_for_this_org_alone(door: Door) -> None:
     status, body = await door.get("settings")
     assert status == 200
-    assert list(body) == ["server", "store", "kafka", "actors", "lists", "stream", "alerts", "bandit", "org"]
+    assert list(body) == ["server", "store", "kafka", "nodes", "actors", "lists", "stream", "alerts", "bandit", "org"]
     assert list(body["org"]) == ["default"]
     assert body["org"]["default"]["timezone"] == "UTC"

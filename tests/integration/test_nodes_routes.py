@@ -17,10 +17,12 @@ from gateway.keyring import create_key
 from gateway.nodes.cluster import Away
 from gateway.nodes.front import FrontOptions
 from gateway.nodes.intake import ForwardingRecorder
+from gateway.routes import batch
 from kernel.clock import VirtualClock
 from kernel.errors import StoreUnavailable
 from kernel.metrics import METRICS
 from kernel.settings_sources import load_settings
+from kernel.times import format_time
 from tests.integration.deciding import decide, define, put, reward
 from tests.integration.fronts import Node, Nodes, running_nodes
 from tests.integration.listening import Ear, listening
@@ -86,6 +88,23 @@ async def test_a_body_in_gzip_is_passed_on_as_it_is(nodes: Nodes) -> None:
     path = f"{SCORING}/leads/{lead}/ml/predict"
     status, made = await nodes.doors[0].send("POST", path, data=body, headers=headers)
     assert (status, made["leadId"]) == (200, lead)
+
+
+async def test_a_batch_is_as_of_the_latest_of_its_owners(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    leads = await spread(nodes)
+    real, asked = batch.values, []
+
+    async def ever_later(*arguments: Any) -> batch.BatchValues:
+        found = await real(*arguments)
+        asked.append(NOW + len(asked) * 1_000_000)
+        return msgspec.structs.replace(found, as_of_us=asked[-1])
+
+    monkeypatch.setattr(batch, "values", ever_later)
+    _, body = await nodes.doors[0].post("features", {"leads": leads, "views": ["rfm"]})
+    assert (len(asked), body["as_of"]) == (3, format_time(NOW + 2_000_000))
+    monkeypatch.undo()
+    _, body = await nodes.doors[0].post("features", {"leads": leads, "views": ["rfm"]})
+    assert body["as_of"] == format_time(NOW)
 
 
 async def test_keys_are_checked_where_a_request_comes_in(tmp_path: Path) -> None:
