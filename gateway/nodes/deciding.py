@@ -97,21 +97,21 @@ async def _look_for(front: Front, org: Org, requests: Sequence[Request]) -> None
 
 
 async def _decided(front: Front, org: Org, policy: str, request: Request) -> Decision:
-    """Decide at the owner. What is noted of a decision before it is made is seen by who asks at the same time."""
+    """Decide at the owner. What is being decided here is seen by who asks at the same time."""
     if request.decision_id is None:
         return await _named_here(front, org, policy, request)
-    decision_id = request.decision_id
-    partition = front.cluster.partition_of(decision_stream(org.name, request.lead, decision_id))
-    known = front.whereabouts.get(org.name, decision_id)
+    key = (org.name, request.decision_id)
+    partition = front.cluster.partition_of(decision_stream(org.name, request.lead, request.decision_id))
+    known = front.deciding.get(key, front.whereabouts.get(*key))
     if known is not None and known != partition:
-        raise conflict(decision_id)
-    front.whereabouts.note(org.name, decision_id, partition)
+        raise conflict(request.decision_id)
+    front.deciding[key] = partition
     try:
-        return await front.call(DECIDE, partition, org, Deciding(policy, request))
-    except Problem as problem:
-        if known is None and problem.code not in ("owner_away", "answer_lost"):
-            front.whereabouts.forget(org.name, decision_id)
-        raise
+        made = await front.call(DECIDE, partition, org, Deciding(policy, request))
+    finally:
+        front.deciding.pop(key, None)
+    front.whereabouts.note(*key, partition)
+    return made
 
 
 async def _named_here(front: Front, org: Org, policy: str, request: Request) -> Decision:

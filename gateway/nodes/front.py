@@ -83,6 +83,7 @@ class Front:
         self.options = options or FrontOptions()
         self.links = Links(connections=self.options.connections)
         self.whereabouts = Whereabouts(self.options.decisions_kept)
+        self.deciding: dict[tuple[str, str], int] = {}  #: partitions of decisions under way, by organisation and id
         self.tallies = Tallies()
         self.secret = wire.digest(cluster.secret)
         self._addresses: dict[tuple[str, int | str], bytes] = {}

@@ -12,6 +12,7 @@ from eventstore.event import NewEvent, Stream
 from gateway.nodes.cluster import Away
 from gateway.nodes.front import FrontOptions
 from gateway.nodes.wire import digest
+from kernel.errors import StoreUnavailable
 from kernel.settings_sources import load_settings
 from tests.integration.deciding import decide, define
 from tests.integration.fronts import SECRET, Node, Nodes, running_nodes
@@ -168,6 +169,24 @@ async def test_a_decision_is_found_by_nodes_that_never_heard_of_it(nodes: Nodes)
     nodes.doors[0].front.whereabouts.note("default", made["decision_id"], nodes.partition(lead) % 6 + 1)
     status, told = await nodes.doors[0].post(f"decisions/{made['decision_id']}/reward", {"value": 1, "id": "r"})
     assert (status, told["duplicate"]) == (200, True), "a wrong hint is found out"
+
+
+async def test_an_id_of_a_decision_that_was_not_made_is_free(nodes: Nodes) -> None:
+    here, there = (await known(nodes, 0))[0], (await known(nodes, 1))[0]
+    await define(nodes.doors[0])
+    nodes.map.away[nodes.partition(there)] = HANDING
+    status, body = await nodes.doors[0].post("policies/offers/decide", {"lead": there, "decision_id": "d"})
+    assert (status, body["code"]) == (503, "owner_away")
+
+    async def fail() -> None:
+        raise StoreUnavailable("no disk")
+
+    on_append(nodes, nodes.partition(here), fail, is_before=True)
+    status, body = await nodes.doors[0].post("policies/offers/decide", {"lead": here, "decision_id": "d"})
+    assert (status, body["code"]) == (503, "store_unavailable")
+    del nodes.map.away[nodes.partition(there)]
+    assert (await decide(nodes.doors[0], there, decision_id="d"))["decision_id"] == "d"
+    assert not nodes.doors[0].front.deciding
 
 
 # The wrong one.
