@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import msgspec
@@ -315,38 +315,38 @@ async def end_member(consumer: AIOKafkaConsumer, limit_s: float) -> None:
 
     The client's own ``stop`` waits for both, and cut short it leaves its connections open.
     """
-    try:
-        async with asyncio.timeout(limit_s):
-            await consumer.stop()
-            return
-    except TROUBLE as error:
-        _log.info("kafka_group_not_left_in_time", reason=repr(error))
+    if await _within(limit_s, consumer.stop()):
+        return
     coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    if coordinator is not None:
+        await _within(limit_s, coordinator._stop_heartbeat_task())
+        await _within(limit_s, coordinator._stop_commit_offsets_refresh_task())
+        await _within(limit_s, coordinator._maybe_leave_group())
+    if fetcher is not None:
+        await _within(limit_s, fetcher.close())
+    await _within(limit_s, consumer._client.close())
+
+
+async def _within(limit_s: float, ending: Awaitable[object]) -> bool:
+    """Whether it ended well in time. The client's tasks may tell whoever waits for them of their own cancellation."""
+    task = asyncio.current_task()
+    asked = 0 if task is None else task.cancelling()
     try:
         async with asyncio.timeout(limit_s):
-            if coordinator is not None:
-                await coordinator._stop_heartbeat_task()
-                await coordinator._stop_commit_offsets_refresh_task()
-                await coordinator._maybe_leave_group()
-    except (*TROUBLE, asyncio.CancelledError) as error:  # its tasks tell of their own cancellation
-        if (task := asyncio.current_task()) is not None and task.cancelling():
+            await ending
+            return True
+    except TROUBLE as error:
+        _log.info("kafka_client_not_ended_in_time", reason=repr(error))
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling() > asked:
             raise
-        _log.info("kafka_group_left_without_a_word", reason=repr(error))
-    finally:
-        if fetcher is not None:
-            await fetcher.close()
-        await consumer._client.close()
+    return False
 
 
 async def end_teller(producer: AIOKafkaProducer, limit_s: float) -> None:
     """End a producer; what brokers that are away have not taken is given up."""
-    try:
-        async with asyncio.timeout(limit_s):
-            await producer.stop()
-            return
-    except TROUBLE as error:
-        _log.info("kafka_producer_not_ended_in_time", reason=repr(error))
-    await producer.client.close()
+    if not await _within(limit_s, producer.stop()):
+        await _within(limit_s, producer.client.close())
 
 
 def _tls(options: KafkaOptions) -> ssl.SSLContext:

@@ -19,6 +19,7 @@ from gateway.service import Service
 from gateway.topics.outlets import Outlets
 from gateway.topics.source import Fate, Kept, Submit
 from gateway.topics.sources import Sources
+from gateway.topics.supervision import Endeavour
 
 _LOOK_S = 0.5
 
@@ -41,24 +42,23 @@ class NodeTopics:
         Outlets(shared, is_watched=False)  # for what it raises: partition 0 has no leads to tell of
         self._outlets: dict[int, tuple[Service, Outlets]] = {}
         self._telling: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._following = Endeavour("topics of what is led", self._follow, clock=shared.clock)
 
     def start(self) -> None:
         """Begin to read, and to tell of what this node leads from now on."""
         self._sources.start()
-        self._task = asyncio.create_task(self._follow(), name="topics-of-led")
+        self._following.start()
 
     async def close(self) -> None:
         """End all. Idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._following.close()
         telling, self._telling = self._telling, set()
         await asyncio.gather(self._sources.close(), *(self._outlets[each][1].close() for each in telling))
 
-    async def _follow(self) -> None:
+    async def _follow(self, endeavour: Endeavour) -> None:
         while True:
             await self._look()
+            endeavour.succeed()
             await self._front.shared.clock.sleep(_LOOK_S)
 
     async def _look(self) -> None:

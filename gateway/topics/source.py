@@ -29,6 +29,8 @@ from kernel.settings_topics import TopicInSettings
 from kernel.steps import finish_politely
 
 _POLL_MS = 500
+#: After so long without a message the brokers are asked whether they are there.
+_LOOK_S = 5.0
 _RETRY_S = 0.5
 _STOP_S = 1.0
 #: Messages read between two turns of the loop: about 2 ms.
@@ -114,13 +116,13 @@ class Source:
             await consumer.start()
             self._consumer = consumer
             while True:
-                found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=batch)
+                found = await self._poll(consumer, batch, endeavour)
                 if found:
                     await self._take(
                         [_message(each) for records in found.values() for each in records], letters, endeavour
                     )
                     await self._commit(consumer, {part: records[-1].offset + 1 for part, records in found.items()})
-                endeavour.succeed()
+                    endeavour.succeed()
         except TROUBLE as error:
             raise await self._connections.translated(error) from error
         finally:
@@ -128,6 +130,22 @@ class Source:
             await end_member(consumer, _STOP_S)
             if letters is not None:
                 await end_teller(letters, _STOP_S)
+
+    async def _poll(
+        self, consumer: AIOKafkaConsumer, batch: int, endeavour: Endeavour
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """The next messages; none after a while of silence in which the brokers were there. Raises what the client raises."""
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                while True:
+                    polled = await consumer.getmany(timeout_ms=_POLL_MS, max_records=batch)
+                    found: dict[TopicPartition, list[ConsumerRecord]] = polled
+                    if found:
+                        return found
+                    endeavour.succeed()
+        except TimeoutError:  # of brokers that are away the client says nothing, and waits for its group for ever
+            await consumer.end_offsets([self._connections.of(0)])
+            return {}
 
     async def _take(self, messages: Sequence[Message], letters: AIOKafkaProducer | None, endeavour: Endeavour) -> None:
         """Store what is an event, and lay aside what is none."""

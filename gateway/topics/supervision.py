@@ -9,7 +9,7 @@ from kernel.clock import Clock
 from kernel.errors import LeadwheelError
 
 _PAUSE_S = 0.5
-_PAUSE_MAX_S = 30.0
+_PAUSE_MAX_S = 5.0
 _CLOSE_S = 3.0
 
 _log = structlog.get_logger(__name__)
@@ -67,6 +67,11 @@ class Endeavour:
                 reason = "it ended"
             except LeadwheelError as error:
                 reason = str(error)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                reason = "the client gave up"  # one of its tasks was cancelled, and told whoever waited for it
             except Exception:  # noqa: BLE001 - a supervision boundary: logged, and tried again
                 _log.exception("topic_failed", name=self.name)
                 reason = "an unforeseen error"
