@@ -27,9 +27,15 @@ def plain(answer: tuple[int, Any]) -> tuple[int, Any]:
 
 def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        own = OWN | {"as_of"} if "subject" in value else OWN
+        own = OWN | {"as_of"} if _has_market(value) else OWN
         return {name: _without(each) for name, each in value.items() if name not in own}
     return [_without(each) for each in value] if isinstance(value, list) else value
+
+
+def _has_market(answer: dict[str, Any]) -> bool:
+    """``as_of`` is when values were computed last; of the market, that is when somebody on this node asked last."""
+    names = answer.get("names") or answer.get("values") or ()
+    return "subject" in answer or any(isinstance(each, str) and each.startswith("market:") for each in names)
 
 
 class Workload:
