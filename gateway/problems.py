@@ -93,6 +93,7 @@ CODE_OF_ERROR: tuple[tuple[type[BaseException], str], ...] = (
     (e.IntakeFull, "intake_full"),
     (e.MailboxFull, "intake_full"),
     (e.StoreUnavailable, "store_unavailable"),
+    (e.NodeUnreachable, "owner_away"),
     (e.StoreClosed, "stopping"),
     (e.ActorStopped, "stopping"),
     (web.HTTPNotFound, "not_found"),

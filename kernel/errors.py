@@ -301,7 +301,7 @@ class NodeUnreachable(LeadwheelError):
 
     is_transient = True
 
-    def __init__(self, reason: str, *, was_sent: bool, was_closed: bool = False) -> None:
+    def __init__(self, reason: str, *, was_sent: bool = False, was_closed: bool = False) -> None:
         super().__init__(reason)
         self.was_sent, self.was_closed = was_sent, was_closed
 

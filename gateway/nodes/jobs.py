@@ -156,7 +156,7 @@ def shares(found: Sequence[Shares], limit: int, least: int) -> list[int]:
     Examples
     --------
     >>> shares([Shares([0, 2, 1], 5), Shares([0, 3, 0], 5)], 4, 1), shares([Shares([1], 5), Shares([0], 1)], 9, 0)
-    ([2, 2], [6, 1])
+    ([3, 1], [6, 1])
     """
     given = [0] * len(found)
     left = limit

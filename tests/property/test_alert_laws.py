@@ -80,6 +80,7 @@ class World:
             scores=_NoScores(),
             markets=Markets(lambda _: CATALOGUE, awake=_nobody, wake=_nobody, store=store, clock=clock),
         )
+        service.shared = service
         service.read_at = lambda stream, at_us, known_at_us: Service.read_at(service, stream, at_us, known_at_us)
         self.alerts = Alerts(service, clock)
         self.host.tap(lambda events: [self.alerts.fold(event) for event in events])
