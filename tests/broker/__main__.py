@@ -4,6 +4,7 @@ Prints the addresses for ``leadwheel serve --kafka`` alone on standard output.
 """
 
 import argparse
+import logging
 import signal
 import sys
 import tempfile
@@ -20,6 +21,7 @@ def main() -> int:
     if missing := missing_tools():
         print(f"not installed: {', '.join(missing)}", file=sys.stderr)
         return 1
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that it cannot connect yet is no news
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the brokers end with it
     with tempfile.TemporaryDirectory() as scratch:
         directory = asked.directory or Path(scratch) / "kafka"
