@@ -78,11 +78,10 @@ async def send_log(
     topic = await describe(connections)
     sending = _Sending(store, connections, topic, upcasters or Upcasters(), on_progress)
     try:
-        found = await sending.compare()
-        written = await sending.write(owner, clock)
+        await sending.compare()
+        return await sending.write(owner, clock)
     except TROUBLE as error:
         raise await connections.translated(error) from error
-    return Sent(found, written)
 
 
 class _Sending:
@@ -104,10 +103,10 @@ class _Sending:
         self._held = {partition: _Held() for partition in range(topic.partitions)}
         self._done = self._total = 0
 
-    async def compare(self) -> int:
-        """How many events the topic holds, each partition's being the log's beginning. Raises ``MoveRefused``."""
-        self._total = await self._store.last_position()
-        async with TopicReader(self._connections, dict.fromkeys(self._held, 0)) as reader:
+    async def compare(self, at_least: Mapping[int, int] | None = None) -> None:
+        """Find out what each partition holds of the log: its beginning, or nothing. Raises ``MoveRefused``."""
+        self._total, self._done = await self._store.last_position(), 0
+        async with TopicReader(self._connections, dict.fromkeys(self._held, 0), at_least=at_least) as reader:
             topic = reader.events()
             waiting = await anext(topic, None)
             missing: set[int] = set()
@@ -128,15 +127,13 @@ class _Sending:
                 raise self._refusal("no foreign messages", f"{reader.foreign} of them")
             for partition, end in reader.ends.items():
                 self._held[partition].end = end
-        return self._done
 
     def _check_same(self, read: Read, record: Record, partition: int, is_after_gap: bool) -> None:
         if read.partition != partition or read.raw != (record.key, record.value) or is_after_gap:
             raise self._refusal("the log's beginning, or nothing", _words(read))
 
-    async def write(self, owner: str, clock: Clock) -> int:
-        """Take the partitions over and write what they lack; how many events that were."""
-        before = self._done
+    async def write(self, owner: str, clock: Clock) -> Sent:
+        """Take the partitions over and write what they lack."""
         writers = [
             PartitionWriter(self._connections, partition, owner=owner, clock=clock, on_away=_pass)
             for partition in self._held
@@ -144,7 +141,8 @@ class _Sending:
         try:
             async with asyncio.timeout(self._connections.options.attempt_s):
                 await asyncio.gather(*map(_take_over, writers))
-            await self._check_alone(owner)
+            await self._look_again(owner, {place: writer.next_offset for place, writer in enumerate(writers)})
+            found = self._done
             round_: list[Event] = []
             async for event in _events(self._store):
                 round_.append(event)
@@ -155,13 +153,16 @@ class _Sending:
         finally:
             for writer in writers:
                 await writer.close()
-        return self._done - before
+        return Sent(found, self._done - found)
 
-    async def _check_alone(self, owner: str) -> None:
-        """Nobody wrote since the topic was compared. Raises ``MoveRefused``, ``OwnershipLost``."""
-        found = await _since(self._connections, {partition: held.end for partition, held in self._held.items()}, owner)
-        if found:
-            raise self._refusal("nobody to write it meanwhile", f"{found} events more")
+    async def _look_again(self, owner: str, claimed: Mapping[int, int]) -> None:
+        """Compare what has come since, too: another's events, or those of an earlier move that readers did not see yet.
+
+        Raises ``MoveRefused``, ``OwnershipLost``.
+        """
+        ends = {partition: held.end for partition, held in self._held.items()}
+        if await _since(self._connections, ends, owner, at_least=claimed):
+            await self.compare(at_least=claimed)
 
     async def _write_round(self, writers: list[PartitionWriter], events: list[Event]) -> None:
         records: dict[int, list[Record]] = {}
@@ -215,10 +216,12 @@ async def cut_off(directory: Path, kafka: KafkaOptions, *, owner: str) -> None:
     await asyncio.to_thread(_cut, path)
 
 
-async def _since(connections: Connections, offsets: Mapping[int, int], owner: str) -> int:
+async def _since(
+    connections: Connections, offsets: Mapping[int, int], owner: str, *, at_least: Mapping[int, int] | None = None
+) -> int:
     """How many events stand behind some offsets. Raises ``OwnershipLost`` for anybody else's claim there."""
     found = 0
-    async with TopicReader(connections, offsets) as reader:
+    async with TopicReader(connections, offsets, at_least=at_least) as reader:
         async for _ in reader.events():
             found += 1
         for partition, owners in reader.claims.items():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from eventstore.event import Event
 from eventstore.kafka import open_kafka
 from eventstore.kafka_client import Connections, KafkaOptions
-from eventstore.kafka_move import cut_off, send_log
+from eventstore.kafka_move import _Sending, cut_off, send_log
 from eventstore.kafka_partition import PartitionWriter
 from eventstore.kafka_records import key_of, partition_of, record_of
 from eventstore.memory import MemoryEventStore
@@ -126,6 +127,29 @@ async def test_a_move_that_was_broken_off_goes_on_where_it_stopped(
     copy = await copied(tmp_path / "new", topic, "new")
     assert await whole(copy) == await whole(store)
     await asyncio.gather(copy.close(), store.close())
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_what_comes_while_the_topic_is_taken_over_is_compared_too(
+    kafka: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ours: bool
+) -> None:
+    topic = await new_topic(kafka)
+    store, other = await filled(tmp_path / "old", 100), await filled(tmp_path / "other", 30)
+    compare = _Sending.compare
+
+    async def overtaken(self: _Sending, at_least: Mapping[int, int] | None = None) -> None:
+        await compare(self, at_least)
+        monkeypatch.setattr(_Sending, "compare", compare)
+        await send_log(store if is_ours else other, topic, owner="move", clock=SystemClock())
+
+    monkeypatch.setattr(_Sending, "compare", overtaken)
+    if is_ours:
+        sent = await send_log(store, topic, owner="move", clock=SystemClock())
+        assert (sent.found, sent.written) == (102, 0)
+    else:
+        with pytest.raises(MoveRefused, match="expected the log's beginning"):
+            await send_log(store, topic, owner="move", clock=SystemClock())
+    await asyncio.gather(store.close(), other.close())
 
 
 async def test_events_that_came_after_a_move_are_added_by_the_next_one(kafka: Cluster, tmp_path: Path) -> None:
