@@ -17,6 +17,7 @@ from kernel.clock import SystemClock
 from kernel.errors import StoreUnavailable
 from kernel.settings import Settings
 from kernel.settings_sources import load_settings
+from tests.integration.fatal import tell
 from tests.integration.service import NOW
 
 SESSION_S = 2.0
@@ -48,7 +49,7 @@ class Nodes:
         settings = node_settings(self._topic, f"http://{name}", **more)
         directory = self._directory / name
         directory.mkdir(exist_ok=True)
-        node = self.running[name] = await open_node(settings, directory, clock=SystemClock())
+        node = self.running[name] = await open_node(settings, directory, clock=SystemClock(), on_fatal=tell)
         await node.join()
         return node
 

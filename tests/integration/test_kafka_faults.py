@@ -17,6 +17,7 @@ from kernel.ids import Position
 from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.broker.topics import new_topic
 from tests.contract.store_events import TYPES, lead, purchase
+from tests.integration.fatal import tell
 
 pytestmark = [
     pytest.mark.broker,
@@ -62,7 +63,7 @@ async def all_in_step(topic: KafkaOptions) -> None:
 
 @asynccontextmanager
 async def opened(directory: Path, topic: KafkaOptions, owner: str) -> AsyncIterator[SqliteEventStore]:
-    store = await open_kafka(directory, kafka=topic, owner=owner, types=TYPES, clock=SystemClock())
+    store = await open_kafka(directory, kafka=topic, owner=owner, types=TYPES, clock=SystemClock(), on_fatal=tell)
     try:
         yield store
     finally:

@@ -31,12 +31,15 @@ from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
 from tests.contract.store_events import TYPES, lead, new_event, purchase, retraction
 from tests.contract.store_suite import content
+from tests.integration.fatal import tell
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
 
 async def opened(directory: Path, topic: KafkaOptions, owner: str = "one", **more: Any) -> SqliteEventStore:
-    return await open_kafka(directory, kafka=topic, owner=owner, types=TYPES, clock=SystemClock(), **more)
+    return await open_kafka(
+        directory, kafka=topic, owner=owner, types=TYPES, clock=SystemClock(), **{"on_fatal": tell, **more}
+    )
 
 
 async def whole_log(store: SqliteEventStore) -> list[tuple[object, ...]]:

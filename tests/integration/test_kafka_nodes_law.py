@@ -19,6 +19,7 @@ from kernel.clock import SystemClock, VirtualClock
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
 from tests.integration.deciding import define, put
+from tests.integration.fatal import tell
 from tests.integration.nodes import Nodes, node_settings
 from tests.integration.predicting import hot
 from tests.integration.process import free_port
@@ -56,7 +57,7 @@ class Fronted(Nodes):
         settings = node_settings(self._topic, f"http://127.0.0.1:{port}", **more)
         directory = self._directory / name
         directory.mkdir(exist_ok=True)
-        node = self.running[name] = await open_node(settings, directory, clock=self.clock)
+        node = self.running[name] = await open_node(settings, directory, clock=self.clock, on_fatal=tell)
         front = Front(node)
         node.shared.recorder = ForwardingRecorder(front)
         client: Any = TestClient(TestServer(build_front_app(front), port=port))
