@@ -1,0 +1,69 @@
+"""What a changelog of snapshots says: per stream its newest snapshot, and up to where that is true of the whole log.
+
+Whoever has read a changelog to its end, and the log from the newest mark's offset on, can go on folding every stream without
+the events before. What a snapshot cannot tell (whether an id is taken, what a late event follows) waits for those events;
+the ids' hashes say of most events that it need not.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import msgspec
+
+from eventstore.event import Stream
+from eventstore.snapshots import Snapshot
+
+#: Of an event's id. Two ids of a stream share one by chance in 1 of 10^19 cases: then an event waits that need not.
+HASH_BYTES = 8
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a stream.
+
+    Attributes
+    ----------
+    version : of the snapshot, or at least of the stream when this was written, where there is no snapshot.
+    is_known : an event from outside is in the stream.
+    ids : ``hashes`` of the ids of its events up to this version, and perhaps of later ones.
+    snapshot : its number is 0; None where it would not fit into a record: then the stream waits for its events.
+    """
+
+    stream: Stream
+    version: int
+    is_known: bool
+    ids: bytes
+    snapshot: Snapshot | None
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """Every stream with an event before ``offset`` has a ``Kept`` before this mark that covers it.
+
+    ``position`` is the log's after the last of those events.
+    """
+
+    offset: int
+    position: int
+
+
+def hash_of(event_id: str) -> bytes:
+    return blake2b(event_id.encode(), digest_size=HASH_BYTES).digest()
+
+
+def hashes(event_ids: Iterable[str]) -> bytes:
+    """The ids' hashes one behind the other, in order of the hashes."""
+    return b"".join(sorted(map(hash_of, event_ids)))
+
+
+def has_hash(hashed: bytes, event_id: str) -> bool:
+    """Whether an id's hash is among them. O(log n)."""
+    wanted, low, high = hash_of(event_id), 0, len(hashed) // HASH_BYTES
+    while low < high:
+        middle = (low + high) // 2
+        found = hashed[middle * HASH_BYTES : (middle + 1) * HASH_BYTES]
+        if found == wanted:
+            return True
+        if found < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return False
