@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -53,7 +53,6 @@ _REFUSED = (
 #: A batch of records as it goes to the broker; a record that is larger goes alone.
 _BATCH_BYTES = 128 * 1024
 
-_UNKNOWN_TOPIC = 3
 _NO_ACCESS = 29
 #: A topic that was made a moment ago is not known to every broker yet.
 _LOOKS = 6
@@ -97,6 +96,14 @@ class Topic(msgspec.Struct, frozen=True):
     cluster: str
     partitions: int
     record_bytes: int
+
+
+class Found(NamedTuple):
+    """A topic as the brokers describe it."""
+
+    partitions: int
+    copies: int
+    configs: dict[str, str]
 
 
 class Connections:
@@ -269,29 +276,45 @@ async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int, copie
         raise TopicUnfit(topic, f"a new topic of {partitions} partitions in {copies} copies", reason)
 
 
+async def look_up(connections: Connections, admin: AIOKafkaAdminClient, topic: str) -> Found | None:
+    """What the brokers say of a topic; None where there is none. Raises ``BrokersRefused`` and what the client raises.
+
+    Its settings are asked for first: to ask for the partitions of a topic that is missing makes it, at many brokers.
+    """
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    ((error, _, _, _, entries),) = answer.resources
+    if not error:
+        (found,) = await admin.describe_topics([topic])
+        error = found["error_code"]
+    if error == _NO_ACCESS:
+        raise BrokersRefused(connections.options.brokers, f"no access to the topic {topic}")
+    if error:
+        return None
+    copies = min(len(partition["replicas"]) for partition in found["partitions"])
+    return Found(len(found["partitions"]), copies, {entry[0]: entry[1] for entry in entries})
+
+
+async def look_up_new(connections: Connections, admin: AIOKafkaAdminClient, topic: str) -> Found | None:
+    """The same for a topic that may have been made a moment ago."""
+    for _ in range(_LOOKS):
+        if (found := await look_up(connections, admin, topic)) is not None:
+            return found
+        await asyncio.sleep(_LOOK_S)
+    return None
+
+
 async def _describe(connections: Connections, admin: AIOKafkaAdminClient) -> Topic:
     topic, options = connections.options.topic, connections.options
     cluster = await admin.describe_cluster()
-    for _ in range(_LOOKS):
-        (found,) = await admin.describe_topics([topic])
-        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-        ((error, _, _, _, entries),) = answer.resources
-        if _UNKNOWN_TOPIC not in (found["error_code"], error):
-            break
-        await asyncio.sleep(_LOOK_S)
-    if _NO_ACCESS in (found["error_code"], error):
-        raise BrokersRefused(options.brokers, f"no access to the topic {topic}")
-    if found["error_code"] or error:
+    found = await look_up_new(connections, admin, topic)
+    if found is None:
         expected = "a topic that exists (leadwheel create-topic makes one)"
         raise TopicUnfit(topic, expected, f"none of that name at {options.brokers}")
-    configs = {entry[0]: entry[1] for entry in entries}
-    copies = min(len(partition["replicas"]) for partition in found["partitions"])
-    return _check(topic, options, str(cluster["cluster_id"]), len(found["partitions"]), copies, configs)
+    return _check(topic, options, str(cluster["cluster_id"]), found)
 
 
-def _check(
-    topic: str, options: KafkaOptions, cluster: str, partitions: int, copies: int, configs: dict[str, str]
-) -> Topic:
+def _check(topic: str, options: KafkaOptions, cluster: str, found: Found) -> Topic:
+    partitions, copies, configs = found
     if partitions < PARTITIONS_LEAST:
         raise TopicUnfit(topic, f"at least {PARTITIONS_LEAST} partitions: what leads share has one of its own", "1")
     if configs.get("cleanup.policy") != "delete":

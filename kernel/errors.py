@@ -175,10 +175,10 @@ class LogIsNoCopy(EventStoreError):
 
 
 class TopicUnfit(EventStoreError):
-    """A Kafka topic cannot be the log."""
+    """A Kafka topic cannot be the log, or what it is to be beside it."""
 
-    def __init__(self, topic: str, expected: str, actual: str) -> None:
-        super().__init__(f"the Kafka topic {topic} cannot be the log: expected {expected}, got {actual}")
+    def __init__(self, topic: str, expected: str, actual: str, *, use: str = "the log") -> None:
+        super().__init__(f"the Kafka topic {topic} cannot be {use}: expected {expected}, got {actual}")
         self.topic, self.expected, self.actual = topic, expected, actual
 
 
