@@ -24,14 +24,15 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     ----------
     version : of the snapshot, or at least of the stream when this was written, where there is no snapshot.
     is_known : an event from outside is in the stream.
-    ids : ``hashes`` of the ids of its events up to this version, and perhaps of later ones.
+    ids : ``hashes`` of the ids of its events up to this version, and perhaps of later ones; None where there are too
+        many: any id may be taken.
     snapshot : its number is 0; None where it would not fit into a record: then the stream waits for its events.
     """
 
     stream: Stream
     version: int
     is_known: bool
-    ids: bytes
+    ids: bytes | None
     snapshot: Snapshot | None
 
 
@@ -54,8 +55,10 @@ def hashes(event_ids: Iterable[str]) -> bytes:
     return b"".join(sorted(map(hash_of, event_ids)))
 
 
-def has_hash(hashed: bytes, event_id: str) -> bool:
-    """Whether an id's hash is among them. O(log n)."""
+def has_hash(hashed: bytes | None, event_id: str) -> bool:
+    """Whether an id's hash is among them, or may be. O(log n)."""
+    if hashed is None:
+        return True
     wanted, low, high = hash_of(event_id), 0, len(hashed) // HASH_BYTES
     while low < high:
         middle = (low + high) // 2

@@ -86,6 +86,12 @@ def key_of(stream: Stream) -> bytes:
     return f"{stream.org}/{stream.kind}/{stream.id}".encode()
 
 
+def stream_of(key: str) -> Stream:
+    """The stream whose ``key_of`` it is. Raises ``ValueError``."""
+    org, kind, name = key.split("/", 2)
+    return Stream(org, KINDS[KINDS.index(kind)], name)  # an unknown kind raises ValueError
+
+
 def partition_of(stream: Stream, key: bytes, partitions: int) -> int:
     """Where a stream's records stand; ``key`` is its ``key_of``. There are at least ``PARTITIONS_LEAST``."""
     if stream.kind in SHARED_KINDS:
@@ -137,10 +143,8 @@ def read_record(
 
 
 def _told(key: str, value: Value) -> Told:
-    org, kind, name = key.split("/", 2)
-    stream = Stream(org, KINDS[KINDS.index(kind)], name)  # an unknown kind raises ValueError
     event = Event(
-        stream,
+        stream_of(key),
         0,
         value.version,
         Position(value.place),
