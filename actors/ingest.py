@@ -18,7 +18,7 @@ from actors.delivery import Delivery
 from actors.host import ActorHost
 from eventstore.event import Event, NewEvent
 from eventstore.store import EventStore, Outcome, Stored
-from kernel.errors import EventStoreError, IntakeFull, StoreClosed, StoreUnavailable
+from kernel.errors import EventStoreError, IntakeFull, LogIncomplete, StoreClosed, StoreUnavailable
 
 #: What an event takes in memory beside its payload, roughly.
 _EVENT_BYTES = 500
@@ -195,7 +195,11 @@ class Ingest:
             outcomes = await self._store.append(events, is_atomic=is_atomic)
         except (StoreUnavailable, StoreClosed) as error:
             self._host.end_append(token)  # the contract: nothing was stored
-            self._refuse(calls, error)
+            if isinstance(error, LogIncomplete) and len(calls) > 1:
+                for call in calls:  # one of them asks for what is not there yet; the others go on without it
+                    await self._append((call,), is_atomic=is_atomic)
+            else:
+                self._refuse(calls, error)
         except Exception as error:  # noqa: BLE001 - told to the request at fault; the others go on without it
             self._host.doubt(token)
             if len(calls) == 1 or isinstance(error, EventStoreError):
@@ -301,7 +305,7 @@ async def _in_time(call: _Call, fold_timeout_s: float) -> Receipt:
     await asyncio.wait((call.stored, call.receipt), return_when=asyncio.FIRST_COMPLETED)
     if not call.receipt.done():
         await asyncio.wait((call.receipt,), timeout=fold_timeout_s)
-    if call.receipt.done():
+    if call.receipt.done() and not (call.stored.done() and isinstance(call.receipt.exception(), LogIncomplete)):
         return call.receipt.result()
     call.receipt.add_done_callback(_forgotten)
     outcomes = call.stored.result()

@@ -23,7 +23,7 @@ well before the end that it saw first, unless it takes longer than that.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -129,7 +129,7 @@ def read_changelog_record(
     return Mark(mark.offset, mark.position)
 
 
-async def read_changelog(connections: Connections, partition: int) -> AsyncIterator[Kept | Mark]:
+async def read_changelog(connections: Connections, partition: int) -> AsyncGenerator[Kept | Mark, None]:
     """What the changelog of a log says of a partition, in the order of writing, until there is no more.
 
     Nothing where there is no changelog. Of a stream there may be several; the last one counts.

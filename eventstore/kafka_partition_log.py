@@ -6,10 +6,14 @@ partition, and follows it up to that claim; so whatever another process has ackn
 judged against it. ``release`` goes back to following; so does a claim of somebody else's, of which ``on_lost`` is told.
 
 What is followed is handed to an ``Adopting`` as something to do, so that its caller knows of it before and after.
+
+A copy that is made anew begins from the topic's changelog where there is one: with what is kept of each stream, and the events
+after the changelog's mark. It can be led so at once; ``fill`` brings in the events before (``eventstore.restoring``).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +21,34 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from eventstore.changelog import Kept, Mark
 from eventstore.event import Event
+from eventstore.kafka_changelog import read_changelog
 from eventstore.kafka_client import TROUBLE, Connections, Topic, started
 from eventstore.kafka_copy import begin_following, note_offsets
 from eventstore.kafka_partition import PartitionWriter
 from eventstore.kafka_reader import TopicReader
 from eventstore.kafka_records import Claim, Record, read_record, record_of
 from eventstore.primary import Copy, OnAway
+from eventstore.restoring import (
+    Missing,
+    begin_filling,
+    check_streams,
+    forget,
+    note_whole,
+    read_begun,
+    read_missing,
+    read_restored,
+    restore,
+)
+from eventstore.snapshots import SnapshotStore
 from eventstore.sqlite import DEFAULT_OPTIONS, SqliteEventStore, SqliteOptions
 from eventstore.sqlite_writer import Note, Told
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
 from kernel.errors import (
+    CopyDiffers,
     NotLeading,
     OwnershipLost,
     RecordTooLarge,
@@ -38,6 +57,7 @@ from kernel.errors import (
     TopicUnfit,
 )
 from kernel.fatal import OnFatal, exit_now
+from kernel.ids import Position
 
 #: Does what it is given, which answers with the events that the copy has then, and folds them.
 Adopting = Callable[[Callable[[], Awaitable[Sequence[Event]]]], Coroutine[Any, Any, None]]
@@ -48,6 +68,11 @@ _PAGE_RECORDS = 500
 _POLL_MS = 500
 #: Events encoded between two turns of the loop: about 2 ms.
 _STEP_EVENTS = 512
+#: Missing events of one commit: appends wait for it, some milliseconds.
+_FILL_EVENTS = 500
+#: Of a changelog, in one commit.
+_KEPT, _KEPT_BYTES = 200, 4 * 1024**2
+_SNAPSHOTS = 500
 
 _log = structlog.get_logger(__name__)
 
@@ -87,10 +112,13 @@ class PartitionLog:
     topic : as the brokers described it.
     may_write : whether this process is the one that is meant to; asked before it fences another one.
     on_lost : told, after the fact, that another process writes the partition now.
+    is_whole_first : do not go on before the copy lacks nothing, even where it could.
+    fill_pause : awaited after so many missing events have come.
 
     Attributes
     ----------
     is_leading : batches are taken.
+    missing : the events that the copy lacks, where it began from the changelog; None when it is whole.
     begin, end : of the way that the copy has to go before it is complete for the first time; equal when it was.
     next_offset : up to where the copy has come.
     lag : records that another process has written and the copy has not, when it was last looked at.
@@ -106,8 +134,11 @@ class PartitionLog:
         may_write: Callable[[], bool],
         on_lost: Callable[[OwnershipLost], None],
         upcasters: Upcasters | None = None,
+        is_whole_first: bool = False,
+        fill_pause: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._connections, self._topic, self._partition = connections, topic, partition
+        self._is_whole_first, self._fill_pause = is_whole_first, fill_pause
         self._clock, self._may_write, self._on_lost = clock, may_write, on_lost
         self._upcasters = upcasters or Upcasters()
         self._writer: PartitionWriter | None = None
@@ -116,11 +147,14 @@ class PartitionLog:
         self._idle = asyncio.Event()
         self._idle.set()
         self.is_leading = False
+        self.missing: Missing | None = None
         self.begin = self.end = self.next_offset = self.lag = 0
 
     @property
     def progress(self) -> float:
         """Which part of its first way the copy has gone, 0 to 1."""
+        if self.missing is not None:
+            return self.missing.progress
         way = self.end - self.begin
         return 1.0 if way <= 0 else min(1.0, (self.next_offset - self.begin) / way)
 
@@ -132,7 +166,10 @@ class PartitionLog:
         begun = partial(begin_following, name=name, topic=self._topic, followed=(self._partition,))
         self.begin = self.next_offset = (await copy.run(begun))[self._partition]
         try:
+            await self._begin_from_changelog(copy)
             await self._catch_up(_straight)
+            if self._is_whole_first:
+                await self._fill_all()
         except TROUBLE as error:
             raise await self._connections.translated(error) from error
 
@@ -242,6 +279,107 @@ class PartitionLog:
     def _check_entitled(self) -> None:
         if not self._may_write():
             raise NotLeading(f"partition {self._partition} is not for this process to write")
+
+    # From a changelog.
+
+    async def seed(self, snapshots: SnapshotStore) -> None:
+        """Put what the changelog kept into a cache that is empty. Call it before anything is folded."""
+        position = await self._copy.run(read_begun)
+        if position is None:
+            return
+        after = 0
+        while snapshots.applied() == 0 and (
+            page := await self._copy.run(partial(read_restored, after=after, limit=_SNAPSHOTS))
+        ):
+            for snapshot in page:
+                snapshots.put(snapshot)
+            after = page[-1].number
+            await snapshots.flush()
+        if snapshots.applied() == 0:
+            snapshots.note_applied(Position(position))
+            await snapshots.flush()
+        if self.missing is None:
+            await self._forget()
+
+    async def fill(self) -> None:
+        """Bring in what the copy lacks, however often that is tried; returns when it is whole.
+
+        Raises
+        ------
+        CopyDiffers
+        """
+        while self.missing is not None:
+            try:
+                await self._fill_all()
+                await self._forget()
+            except (*TROUBLE, StoreUnavailable) as error:
+                _log.warning("kafka_fill_waits", partition=self._partition, error=repr(error))
+                await asyncio.sleep(self._connections.options.retry_s)
+
+    async def _begin_from_changelog(self, copy: Copy) -> None:
+        """Where the copy has nothing yet, take what the changelog has; else go on as it began."""
+        if self.next_offset == 0:
+            mark = await self._restore(copy)
+            if mark is not None:
+                await copy.run(partial(begin_filling, partition=self._partition, mark=mark))
+                self.begin = self.next_offset = mark.offset
+                _log.info("copy_begins_from_changelog", partition=self._partition, offset=mark.offset)
+        self.missing = await copy.run(read_missing)
+        if self.missing is not None:
+            await copy.lack(self.missing)
+
+    async def _restore(self, copy: Copy) -> Mark | None:
+        await self._forget()  # of a beginning that was cut short
+        mark: Mark | None = None
+        waiting, size_bytes = list[Kept](), 0
+        async with aclosing(read_changelog(self._connections, self._partition)) as told:
+            async for said in told:
+                if isinstance(said, Mark):
+                    mark = said
+                    continue
+                waiting.append(said)
+                size_bytes += len(said.ids or b"") + (0 if said.snapshot is None else len(said.snapshot.state))
+                if len(waiting) == _KEPT or size_bytes > _KEPT_BYTES:
+                    await copy.run(partial(restore, kept=waiting))
+                    waiting, size_bytes = [], 0
+        await copy.run(partial(restore, kept=waiting))
+        if mark is None or mark.offset == 0:
+            await self._forget()
+            return None
+        return mark
+
+    async def _fill_all(self) -> None:
+        missing, partition = self.missing, self._partition
+        if missing is None:
+            return
+        told = list[Told]()
+        async with (
+            TopicReader(self._connections, {partition: missing.next}) as reader,
+            aclosing(reader.events()) as read,
+        ):
+            async for each in read:
+                if each.offset >= missing.end:
+                    break
+                told.append(each.told)
+                if len(told) == _FILL_EVENTS:
+                    await self._copy.fill(told, each.offset + 1)
+                    if self._fill_pause is not None:
+                        await self._fill_pause(len(told))
+                    told = []
+        await self._copy.fill(told, missing.end)
+        if missing.filled != missing.position:
+            raise CopyDiffers(f"before offset {missing.end} there are {missing.filled} events, not {missing.position}")
+        after: int | None = 0
+        while after is not None:
+            after = await self._copy.run(partial(check_streams, after=after))
+        await self._copy.run(note_whole)
+        await self._copy.lack(None)
+        self.missing = None
+        _log.info("copy_whole", partition=partition, events=missing.filled)
+
+    async def _forget(self) -> None:
+        while await self._copy.run(forget):
+            pass
 
     # Following.
 

@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -78,7 +78,7 @@ class TopicReader:
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
 
-    async def events(self) -> AsyncIterator[Read]:
+    async def events(self) -> AsyncGenerator[Read, None]:
         """Events by time of recording and place, those of a partition always in its order."""
         heap: list[tuple[tuple[int, int], int]] = []
         for partition in self._offsets:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from eventstore.event import Event
+from eventstore.restoring import Missing
 from eventstore.sqlite_writer import Note, Told
 from kernel.errors import StoreUnavailable
 
@@ -27,6 +28,12 @@ class Copy(Protocol):
 
     async def adopt(self, told: Sequence[Told], note: Note) -> list[Event]:
         """``SqliteWriter.adopt``, and tell subscribers; waits for a batch that is under way."""
+
+    async def lack(self, missing: Missing | None) -> None:
+        """From now on the file lacks these events; None: it is whole."""
+
+    async def fill(self, told: Sequence[Told], reached: int) -> None:
+        """``SqliteWriter.fill``; waits for a batch that is under way."""
 
 
 class Primary(Protocol):

@@ -7,6 +7,10 @@ gaps, ``version`` likewise within its stream, both times in UTC microseconds, ``
 it was sent. Two indexes are the concurrency checks: an id once per stream, a version once per stream. Two more
 hold the system's own events alone, by id and by type: decisions and predictions are found by them.
 
+``restored`` is empty but in a copy that began from a changelog and does not have the log's first events yet: of each
+stream the version up to which its snapshot reaches, the hashes of its ids (null: any may be taken), and the snapshot
+(``eventstore.restoring``). Positions then begin after those that are missing, which get theirs when they come.
+
 ``PRAGMA user_version`` is the number of migrations that the file has seen; each one runs in a transaction
 with it. A commit is whole or absent: what a torn write leaves in the write-ahead log fails its checksums and
 is ignored, together with all that follows it, which is why the high-water mark stands beside it.
@@ -54,6 +58,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE INDEX system_ids ON events (id) WHERE substr(id, 1, 1) = '~'",
         "CREATE INDEX system_types ON events (type, position) WHERE substr(id, 1, 1) = '~'",
+    ),
+    (
+        """CREATE TABLE restored (
+            stream INTEGER PRIMARY KEY REFERENCES streams (number),
+            version INTEGER NOT NULL,
+            ids BLOB,
+            snapshot BLOB
+        ) STRICT""",
     ),
 )
 

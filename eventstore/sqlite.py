@@ -23,6 +23,7 @@ from eventstore.gathering import Call, Gathering, Pending, answer, refuse
 from eventstore.highwater import HighWater
 from eventstore.hop import SqliteThread
 from eventstore.primary import Primary
+from eventstore.restoring import Missing
 from eventstore.schema import check_original, configure, inspect_log, migrate
 from eventstore.sqlite_errors import reason
 from eventstore.sqlite_rows import SqliteRows
@@ -32,7 +33,7 @@ from eventstore.subscription import Bell, follow
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
-from kernel.errors import EventStoreError, RecordTooLarge, StoreClosed, StoreFailed, StoreUnavailable
+from kernel.errors import EventStoreError, LogIncomplete, RecordTooLarge, StoreClosed, StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal, exit_now
 from kernel.ids import Position
 
@@ -204,22 +205,42 @@ class SqliteEventStore:
             self._primary.check()
         return await self._gathering.put(Call(events, is_atomic))
 
+    # What a copy lacks still is no empty answer: these raise ``LogIncomplete`` for it.
+
     async def read(self, stream: Stream, *, after_version: int = 0, limit: int | None = None) -> list[Event]:
+        if self._copy.missing is not None:
+            return await self._read_there(self._copy.missing, stream, after_version, limit)
         return await self._read(lambda rows: rows.read(stream, after_version, limit))
 
     async def read_many(self, streams: Sequence[Stream]) -> list[list[Event]]:
+        if self._copy.missing is not None:
+            return [await self._read_there(self._copy.missing, stream) for stream in streams]
         return await self._read(lambda rows: [rows.read(stream) for stream in streams])
 
     async def read_log(self, *, after: Position = Position(0), limit: int = 1000) -> list[Event]:  # noqa: B008 - an int
-        return await self._read(lambda rows: rows.read_log(after, limit))
+        missing = self._copy.missing
+        if missing is not None and missing.filled <= after < missing.position:
+            raise missing.error()
+        events = await self._read(lambda rows: rows.read_log(after, limit))
+        if missing is None or after >= missing.position:
+            return events
+        return [event for event in events if event.position <= missing.filled]
 
     async def find(self, org: str, event_id: str) -> Event | None:
-        return await self._read(lambda rows: rows.find_system(org, event_id))
+        missing = self._copy.missing
+        found = await self._read(lambda rows: rows.find_system(org, event_id))
+        if found is None and missing is not None:
+            raise missing.error()
+        return found
 
     async def read_type(
         self, org: str, event_type: str, *, before: Position | None = None, limit: int = 100
     ) -> list[Event]:
-        return await self._read(lambda rows: rows.read_type(org, event_type, before, limit))
+        missing = self._copy.missing
+        events = await self._read(lambda rows: rows.read_type(org, event_type, before, limit))
+        if missing is not None and (len(events) < limit or events[-1].position <= missing.position):
+            raise missing.error()
+        return events
 
     def subscribe(self, *, after: Position) -> AsyncIterator[list[Event]]:
         self._check_open()
@@ -281,6 +302,18 @@ class SqliteEventStore:
             self._high_water.close()
             self._lock.release()
 
+    async def _read_there(
+        self, missing: Missing, stream: Stream, after: int = 0, limit: int | None = None
+    ) -> list[Event]:
+        """Events of a stream in a copy that lacks some: of the stream's first ones some may have come."""
+        (info,) = await self.info([stream])
+        events = await self._read(lambda rows: rows.read(stream, after, limit))
+        is_dense = all(event.version == version for version, event in enumerate(events, after + 1))
+        least = 0 if info is None else info.version
+        if not is_dense or (len(events) != limit and after + len(events) < least):
+            raise missing.error()
+        return events
+
     async def _read(self, function: Callable[[SqliteRows], T]) -> T:
         self._check_open()
         try:
@@ -307,7 +340,7 @@ class SqliteEventStore:
             else:
                 written = await self._commit_led(self._primary, calls, now_us)
         except EventStoreError as error:
-            if isinstance(error, RecordTooLarge) and len(batch) > 1:
+            if isinstance(error, RecordTooLarge | LogIncomplete) and len(batch) > 1:
                 for pending in batch:  # one call's fault; the others go on without it
                     await self._commit([pending])
             else:
@@ -405,6 +438,7 @@ class _Copy:
     Attributes
     ----------
     turn : held while a batch is between its two halves: a transaction is open then.
+    missing : what the file lacks; None when it is whole.
     """
 
     def __init__(self, writing: SqliteThread, writer: SqliteWriter) -> None:
@@ -412,6 +446,7 @@ class _Copy:
         self._writer = writer
         self.turn = asyncio.Lock()
         self.on_adopted: Callable[[int], None] | None = None
+        self.missing: Missing | None = None
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         return await self._writing.run(function)
@@ -422,3 +457,17 @@ class _Copy:
         if self.on_adopted is not None and kept:
             self.on_adopted(len(kept))
         return kept
+
+    async def lack(self, missing: Missing | None) -> None:
+        def lack(_: sqlite3.Connection) -> None:
+            if missing is None:
+                self._writer.missing = None
+            else:
+                self._writer.lack(missing)
+
+        await self._writing.run(lack)
+        self.missing = missing
+
+    async def fill(self, told: Sequence[Told], reached: int) -> None:
+        async with self.turn:
+            await self._writing.run(lambda _: self._writer.fill(told, reached))

@@ -8,7 +8,9 @@ from kernel.ids import Position
 
 _EVENT = "position, stream, version, id, type, at_us, recorded_us, source, data"
 _SYSTEM = "events e JOIN streams s ON s.number = e.stream JOIN orgs o ON o.number = s.org WHERE substr(id, 1, 1) = '~'"
-_HEAD = "COALESCE((SELECT MAX(version) FROM events WHERE stream = s.number), 0)"
+_LAST = "COALESCE((SELECT MAX(version) FROM events WHERE stream = s.number), 0)"
+_RESTORED = "COALESCE((SELECT version FROM restored WHERE stream = s.number), 0)"
+_HEAD = f"MAX({_LAST}, {_RESTORED})"
 _INFO = f"SELECT o.name, s.kind, s.name, s.number, {_HEAD}, s.is_known FROM streams s JOIN orgs o ON o.number = s.org"  # noqa: S608 - no input
 
 _Row = tuple[Position, int, int, str, int, int, int, str | None, bytes]
@@ -67,6 +69,16 @@ class SqliteRows:
         sql = f"SELECT {_EVENT} FROM events WHERE stream = ? AND id = ?"  # noqa: S608
         row = self._connection.execute(sql, (number, event_id)).fetchone()
         return None if row is None else self._event(row, stream)
+
+    def has_version(self, number: int, version: int) -> bool:
+        sql = "SELECT 1 FROM events WHERE stream = ? AND version = ?"
+        return self._connection.execute(sql, (number, version)).fetchone() is not None
+
+    def last_version(self, number: int, after: int) -> int:
+        """Of a stream's rows if it has one behind a position, else 0."""
+        sql = "SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"
+        version, position = self._connection.execute(sql, (number,)).fetchone() or (0, 0)
+        return int(version) if position > after else 0
 
     def find_system(self, org: str, event_id: str) -> Event | None:
         sql = f"SELECT {_EVENT} FROM {_SYSTEM} AND id = ? AND o.name = ? ORDER BY position LIMIT 1"  # noqa: S608

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from eventstore.changelog import has_hash
 from eventstore.event import KINDS, Event, NewEvent, Stream, StreamInfo
 from eventstore.gathering import Call
 from eventstore.highwater import HighWater
+from eventstore.restoring import Missing, note_filled, read_ids
 from eventstore.schema import BUSY_TIMEOUT_MS
 from eventstore.sqlite_errors import reason, verdict
 from eventstore.sqlite_rows import SqliteRows
@@ -23,7 +25,7 @@ from eventstore.store import Outcome
 from eventstore.system import EVENT_RETRACTED, is_system_id
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
-from kernel.errors import StoreFailed, StoreUnavailable
+from kernel.errors import CopyDiffers, StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal
 from kernel.ids import Position
 
@@ -63,6 +65,10 @@ class SqliteWriter:
     is_synced : a commit is on the disk when it returns (``synchronous=FULL``).
     heads_max : heads of streams that are remembered.
     on_fatal : called in this thread when a write's fate is unknown. Should it return, every later write raises.
+
+    Attributes
+    ----------
+    missing : the events that this log, a copy, lacks still; None for a whole one.
     """
 
     def __init__(
@@ -96,6 +102,13 @@ class SqliteWriter:
         self._unknown: list[Head] = []
         self._streams_before = self._last_stream
         self._prepared: tuple[Staging, list[list[Outcome]]]
+        self.missing: Missing | None = None
+
+    def lack(self, missing: Missing) -> None:
+        """Go on without the log's first events, which ``fill`` brings in."""
+        self.missing = missing
+        self.last_position = max(self.last_position, Position(missing.position))
+        (self._last_stream,) = self._connection.execute("SELECT COALESCE(MAX(number), 0) FROM streams").fetchone()
 
     def write(self, calls: Sequence[Call], now_us: int) -> Written:
         """Commit the events of several appends together.
@@ -118,7 +131,7 @@ class SqliteWriter:
         self._check_sound()
         recorded_us = max(now_us, self._last_recorded_us)
         try:
-            if not any(_has_retraction(call.events) for call in calls):
+            if self.missing is None and not any(_has_retraction(call.events) for call in calls):
                 try:
                     return self._prepare(calls, recorded_us, is_unseen=True)
                 except sqlite3.IntegrityError:
@@ -171,6 +184,7 @@ class SqliteWriter:
         self._check_sound()
         self._streams_before = self._last_stream
         taken: dict[Stream, set[str]] = {}
+        ends: dict[Stream, int] = {}
         kept: list[Told] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -178,12 +192,13 @@ class SqliteWriter:
                 event = each.event
                 ids = taken.setdefault(event.stream, set())
                 known = self._touched.get(event.stream) or self.heads.get(event.stream) or self._rows.info(event.stream)
-                if event.version != (1 if known is None else known.version + 1):
+                if not self._continues(event, known, ends):
                     continue
-                if event.id in ids or self.stored(event.stream, event.id) is not None:
+                if event.id in ids or self._find(event.stream, event.id) is not None:
                     continue
                 head = self.head(event.stream)
-                head.version = event.version
+                head.version = max(head.version, event.version)
+                ends[event.stream] = event.version
                 head.is_known = head.is_known or not is_system_id(event.id)
                 event.number, event.position = head.number, Position(self.last_position + len(kept) + 1)
                 ids.add(event.id)
@@ -199,6 +214,54 @@ class SqliteWriter:
         if kept:
             self._remember(kept[-1].event, touched)
         return [each.event for each in kept]
+
+    def fill(self, told: Sequence[Told], reached: int) -> None:
+        """Commit some of the missing events, in their log's order; the next of them stands at the offset ``reached``.
+
+        What is no event by the rules of ``adopt`` is passed over here, too, so that all get the positions that they have in
+        a copy that never lacked them.
+
+        Raises
+        ------
+        CopyDiffers
+            One of a stream that the changelog should have told of, or more than it told of.
+        StoreUnavailable, StoreFailed
+            As ``write``.
+        """
+        self._check_sound()
+        missing = self.missing
+        assert missing is not None  # noqa: S101 - of a copy that lacks some
+        taken: set[tuple[int, str]] = set()
+        ends: dict[int, int] = {}
+        kept: list[Told] = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for each in told:
+                event = each.event
+                number = self._rows.number_of(event.stream)
+                if number is None:
+                    raise CopyDiffers(f"nothing is said of {'/'.join(event.stream)}")
+                if not self._precedes(event, number, ends):
+                    continue
+                if (number, event.id) in taken or self._rows.find(event.stream, number, event.id) is not None:
+                    continue
+                ends[number] = event.version
+                taken.add((number, event.id))
+                event.number, event.position = number, Position(missing.filled + len(kept) + 1)
+                kept.append(each)
+            filled = missing.filled + len(kept)
+            if filled > missing.position:
+                raise CopyDiffers(f"before offset {missing.end} there are more than {missing.position} events")
+            self._insert([each.event for each in kept], [each.payload_version for each in kept])
+            note_filled(self._connection, next_=reached, filled=filled)
+            self._connection.execute("COMMIT")
+            missing.next, missing.filled = reached, filled
+        except (sqlite3.Error, OSError) as error:
+            self.drop()
+            raise self._translated(error) from error
+        except CopyDiffers:
+            self.drop()
+            raise
 
     def checkpoint(self, *, is_idle: bool) -> None:
         """Move commits from the write-ahead log into the database; when idle, give the log's space back too."""
@@ -242,9 +305,37 @@ class SqliteWriter:
         return head
 
     def stored(self, stream: Stream, event_id: str) -> Event | None:
+        """The stored event of that id. Raises ``LogIncomplete`` where one that is missing may have it."""
+        found = self._find(stream, event_id)
+        if found is None and self.missing is not None and self._may_be_missing(stream, event_id):
+            raise self.missing.error()
+        return found
+
+    def _find(self, stream: Stream, event_id: str) -> Event | None:
         known = self._touched.get(stream) or self.heads.get(stream)
         number = known.number if known is not None else self._rows.number_of(stream)
         return None if number is None else self._rows.find(stream, number, event_id)
+
+    def _may_be_missing(self, stream: Stream, event_id: str) -> bool:
+        number = self._rows.number_of(stream)
+        row = None if number is None else read_ids(self._connection, number)
+        return row is not None and (row[0] is None or has_hash(row[0], event_id))
+
+    def _continues(self, event: Event, known: Head | StreamInfo | None, ends: dict[Stream, int]) -> bool:
+        """Whether an event is the next one of its stream: after ``ends``, the versions that are about to be inserted."""
+        following = 1 if known is None else known.version + 1
+        if self.missing is None or known is None:
+            return event.version == following
+        last = ends.get(event.stream) or self._rows.last_version(known.number, self.missing.position)
+        if last:
+            return event.version == last + 1
+        return event.version <= following  # what its snapshot covers may be written before the copy begins, or after
+
+    def _precedes(self, event: Event, number: int, ends: dict[int, int]) -> bool:
+        """Whether a missing event is the next one of its stream."""
+        before = event.version - 1
+        is_next = before == 0 or ends.get(number) == before or self._rows.has_version(number, before)
+        return is_next and ends.get(number, 0) < event.version and not self._rows.has_version(number, event.version)
 
     def _prepare(self, calls: Sequence[Call], recorded_us: int, *, is_unseen: bool) -> Sequence[Event]:
         self._streams_before = self._last_stream

@@ -81,6 +81,9 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 #: Opens a log for events of these types.
 OpenLog = Callable[[EventTypes], Awaitable[EventStore]]
 
+#: Puts snapshots into a cache that is empty.
+SeedCache = Callable[[SnapshotStore], Awaitable[None]]
+
 #: Every route, the hot ones first. What is here is dispatched, documented and measured.
 ROUTES: Sequence[Route] = (
     *features.ROUTES,
@@ -149,6 +152,7 @@ async def open_service(
     shared: Service | None = None,
     part: Part = WHOLE,
     log: OpenLog | None = None,
+    seed_cache: SeedCache | None = None,
     is_following: bool = False,
     is_current: Callable[[], bool] = always,
 ) -> Service:
@@ -164,6 +168,7 @@ async def open_service(
         Settings, clock, keys and orgs are its.
     part : which of the leads this service has, where several share them.
     log : opens the log, where it is none of those that the settings name.
+    seed_cache : given the cache of snapshots before anything is folded.
     is_current : whether this process is surely still the one that has its leads; asked before what they bring about is
         written into shared streams.
     is_following : another process writes the log; nothing is written here of its own accord until ``Service.lead``.
@@ -191,6 +196,13 @@ async def open_service(
     except BaseException:
         await store.close()
         raise
+    if seed_cache is not None:
+        try:
+            await seed_cache(snapshots)
+        except BaseException:
+            await snapshots.close()
+            await store.close()
+            raise
     folds, ledgers = service_folds(settings, orgs, clock)
     parts = _Parts(settings, clock, store, snapshots, folds, shared, is_current)
     staleness = Staleness(paths.directory if paths else None, orgs)
@@ -233,6 +245,7 @@ async def open_service(
         parts.begin_ticking()
     elif is_ticking and not is_following:
         service.lead()
+        service.begin()
     return service
 
 

@@ -73,6 +73,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_streams": (503, "Too many streams are open"),
     "intake_full": (503, "Too much is waiting already"),
     "store_unavailable": (503, "The log cannot be written now"),
+    "copy_incomplete": (503, "The copy of the log is being made"),
     "stopping": (503, "The service is stopping"),
     "not_ready": (503, "The service is not ready"),
 }
@@ -92,6 +93,7 @@ CODE_OF_ERROR: tuple[tuple[type[BaseException], str], ...] = (
     (e.RequestTooLarge, "request_too_large"),
     (e.IntakeFull, "intake_full"),
     (e.MailboxFull, "intake_full"),
+    (e.LogIncomplete, "copy_incomplete"),
     (e.StoreUnavailable, "store_unavailable"),
     (e.NodeUnreachable, "owner_away"),
     (e.StoreClosed, "stopping"),
@@ -195,6 +197,8 @@ def respond(error: BaseException) -> web.Response:
     body = msgspec.to_builtins(problem)
     if isinstance(error, Problem):
         body |= error.members
+    elif isinstance(error, e.LogIncomplete):
+        body["progress"] = error.progress
     headers = _headers(error, problem.status)
     return web.Response(body=_encode(body), status=problem.status, headers=headers, content_type=CONTENT_TYPE)
 

@@ -78,7 +78,8 @@ class Service:
     ----------
     shared : that service, or this one.
     recorder : records effects that come from services of leads into the streams that are shared.
-    is_leading : this service's process writes the log, so it is the one that predicts and raises alerts unasked.
+    is_leading : this service's process writes the log.
+    has_begun : it predicts and raises alerts unasked, which needs the whole log.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Service:
         self.openapi: bytes | None = None
         self.assets = Assets()
         self.is_recovered = False
+        self.has_begun = False
         self.is_stopping = False
         self.errors = 0
         self.prompt_failures = 0
@@ -164,17 +166,21 @@ class Service:
         self.outcomes = {"accepted": 0, "duplicate": 0, "rejected": 0, "dead": 0}
 
     def lead(self) -> None:
-        """Begin what only the process that writes the log does: timers, predictions, trainings, alerts."""
+        """The process writes the log from now on: let time have its effects."""
         self.is_leading = True
         self._ticking.begin_ticking()
+
+    def begin(self) -> None:
+        """Begin what whoever leads does of its own accord, once its log lacks nothing: predictions, trainings, alerts."""
+        self.has_begun = True
         self.triggered.start()
         if self.part == WHOLE:  # what is learned from some of the leads is no model of all
             self.retraining.start()
         self.alerts.start()
 
     async def follow(self) -> None:
-        """End what ``lead`` began: another process writes the log. What was under way here of it is begun again there."""
-        self.is_leading = False
+        """End what ``lead`` and ``begin`` began: another process writes the log. What was under way is begun again there."""
+        self.is_leading = self.has_begun = False
         if self.shared is self:
             await self._ticking.end_ticking()
         await self.triggered.close()

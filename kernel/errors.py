@@ -10,7 +10,8 @@
     │  └ RequestTooLarge            more bytes or events than a request may carry
     ├ EventStoreError
     │  ├ StoreUnavailable*          the log cannot be written now (disk full, broker away)
-    │  │  └ NotLeading*             another process writes it, or will in a moment
+    │  │  ├ NotLeading*             another process writes it, or will in a moment
+    │  │  └ LogIncomplete*          the copy of it is being made, and has not come to what is asked for
     │  ├ StoreClosed                used after close
     │  ├ StoreFailed                a write's fate is unknown: only a restart from disk tells
     │  ├ HighWaterUnreadable        the record of what was acknowledged is damaged
@@ -18,6 +19,7 @@
     │  ├ LogNewerSchema             written by a later version of this program
     │  ├ LogIsCopy                  the directory follows a Kafka topic, and is opened without it
     │  ├ LogIsNoCopy                the directory has a log of its own, and is opened as a topic's copy
+    │  ├ CopyDiffers                a copy that began from snapshots does not agree with its topic
     │  ├ TopicUnfit                 the Kafka topic is missing, or kept in a way that would lose events
     │  ├ TopicMissing               no Kafka topic of that name
     │  ├ BrokersRefused             the Kafka brokers refuse who connects
@@ -117,6 +119,23 @@ class StoreUnavailable(EventStoreError):
 
 class NotLeading(StoreUnavailable):
     """Another process writes the log, or will in a moment: this one only follows."""
+
+
+class LogIncomplete(StoreUnavailable):
+    """The copy of the log does not have the events yet that are asked for. ``progress``: the part that it has, 0 to 1."""
+
+    def __init__(self, progress: float) -> None:
+        super().__init__(f"the copy of the log is being made, {progress:.0%} so far; this waits for it")
+        self.progress = progress
+
+
+class CopyDiffers(EventStoreError):
+    """A copy that began from a changelog's snapshots does not agree with the topic that it is of."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}: the changelog is not of this topic. Remove the changelog's topic, and the copy's directory"
+        )
 
 
 class StoreClosed(EventStoreError):

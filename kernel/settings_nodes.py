@@ -25,6 +25,9 @@ class NodesSettings(Section, frozen=True):
         10.0  # a node that was not heard of for so long has lost its partitions; within what brokers allow (6 s or more)
     )
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60)] = 0.25  # between two signs of life; a handover takes about one
+    fill_events: NotNegative = (
+        20_000  # a second, of those that a copy lacks that began from the changelog, while it serves; 0: no bound
+    )
     release_s: Seconds = 1.0  # for a batch under way when a partition is given back
     forward_timeout_s: Seconds = 10.0  # for another node's answer
     stop_timeout_s: Annotated[float, Meta(gt=0, le=60)] = (

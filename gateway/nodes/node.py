@@ -300,7 +300,13 @@ class Node:
             clock=self._clock,
             may_write=lambda: self._may_write(shard),
             on_lost=shard.lost,
+            is_whole_first=shard.partition == SHARED,
+            fill_pause=self._pause_filling,
         )
+
+    async def _pause_filling(self, events: int) -> None:
+        if self._settings.nodes.fill_events:
+            await self._clock.sleep(events / self._settings.nodes.fill_events)
 
     async def _open_service(self, shard: Shard, log: PartitionLog) -> Service:
         directory = partition_directory(self._directory, shard.partition)
@@ -324,6 +330,7 @@ class Node:
                 shared=None if is_shared else self.shared,
                 part=NONE if is_shared else Part(shard.partition - 1, self.partitions - 1),
                 log=opened,
+                seed_cache=log.seed,
                 is_following=True,
                 is_current=lambda: shard.is_leading and self._membership.is_current,
             )

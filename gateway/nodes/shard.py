@@ -2,6 +2,9 @@
 
 What is wanted may change at any time; one task brings it about, a step after the other. A shard that is given back stays open and
 follows, so that it can be taken again in a moment. What makes it vain to go on ends the node.
+
+A copy that began from the changelog may lack the log's first events: it follows and leads without them while they come in, and what
+needs all of them (predictions, alerts) begins when they are there.
 """
 
 import asyncio
@@ -57,6 +60,7 @@ class Shard:
         self._on_changed, self._release_s, self._clock = on_changed, release_s, clock
         self._log: PartitionLog | None = None
         self._following: asyncio.Task[None] | None = None
+        self._filling: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._opened = asyncio.Event()
         self._free = asyncio.Event()
@@ -74,8 +78,8 @@ class Shard:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the copy was brought up to the end of the partition once, and is kept there."""
-        return self.service is not None
+        """Whether the copy was brought up to the end of the partition once, is kept there, and lacks nothing."""
+        return self.service is not None and self._log is not None and self._log.missing is None
 
     @property
     def progress(self) -> float | None:
@@ -136,6 +140,8 @@ class Shard:
     async def close(self) -> None:
         """After ``run`` has ended."""
         await self._stop_following()
+        await _ended(self._filling)
+        self._filling = None
         service, self.service = self.service, None
         self._is_leading = False
         if service is not None:
@@ -158,6 +164,8 @@ class Shard:
             await self._give_back()
         elif wanted == "leading" and not self._is_leading:
             await self._lead(log, self.service)
+        elif self._is_leading and log.missing is None and not self.service.has_begun:
+            self.service.begin()
         elif wanted == "following":
             if self.is_held:
                 self._set_free()
@@ -176,7 +184,15 @@ class Shard:
             self._log = None
             raise
         self._opened.set()
-        _log.info("partition_open", partition=self.partition, offset=self._log.next_offset)
+        is_whole = self._log.missing is None
+        _log.info("partition_open", partition=self.partition, offset=self._log.next_offset, is_whole=is_whole)
+        if not is_whole:
+            self._filling = asyncio.create_task(self._fill(self._log), name=f"fill-{self.partition}")
+        self._on_changed()
+
+    async def _fill(self, log: PartitionLog) -> None:
+        await log.fill()
+        self._woken.set()
         self._on_changed()
 
     async def _lead(self, log: PartitionLog, service: Service) -> None:
@@ -189,6 +205,8 @@ class Shard:
                 await log.release(self._release_s)
                 return
             service.lead()
+            if log.missing is None:
+                service.begin()
             self._is_leading = True
         finally:
             self._is_taking = False
@@ -221,11 +239,7 @@ class Shard:
 
     async def _stop_following(self) -> None:
         task, self._following = self._following, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # if there is one, whoever leads or follows next meets it, too
+        await _ended(task)
 
     async def _wait(self) -> None:
         """Until something else is wanted. Raises what ended the following, or the service."""
@@ -234,8 +248,7 @@ class Shard:
         if service is not None:
             waits.append(asyncio.create_task(service.wait_failed(), name="failed"))
         own = list(waits)
-        if self._following is not None:
-            waits.append(self._following)
+        waits += [task for task in (self._following, self._filling) if task is not None]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -245,8 +258,20 @@ class Shard:
             raise service.failure
         if self._following is not None and self._following.done():
             self._following.result()
+        if self._filling is not None and self._filling.done():
+            filling, self._filling = self._filling, None
+            filling.result()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_RETRY_S):
                 await self._woken.wait()
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task and wait for its end; if it ended badly, whoever begins anew meets the reason, too."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()

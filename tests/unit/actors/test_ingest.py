@@ -10,7 +10,7 @@ from eventstore.memory import MemoryEventStore
 from eventstore.memory_snapshots import MemorySnapshots
 from eventstore.store import Outcome, Refused, Stored
 from kernel.clock import VirtualClock
-from kernel.errors import IntakeFull, StoreUnavailable
+from kernel.errors import IntakeFull, LogIncomplete, StoreUnavailable
 from kernel.times import SECOND_US
 from tests.simulation.toy import TYPES, World, content, new_store, note, stream
 
@@ -25,18 +25,22 @@ class Slow(MemoryEventStore):
         self.appends: list[int] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.is_away = False
+        self.is_away = self.is_incomplete = False
 
     async def append(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> list[Outcome]:
         self.appends.append(len(events))
         if any(event.id == "odd" for event in events):
             raise ValueError("what no store can hold")
+        if any(event.id == "unsure" for event in events):
+            raise LogIncomplete(0.5)
         return await super().append(events, is_atomic=is_atomic)
 
     async def read_many(self, streams: Sequence[Stream]) -> list[list[Event]]:
         await self.gate.wait()
         if self.is_away:
             raise StoreUnavailable("away")
+        if self.is_incomplete:
+            raise LogIncomplete(0.5)
         return await super().read_many(streams)
 
 
@@ -212,3 +216,27 @@ async def test_appends_are_folded_in_the_order_of_the_log(slow: World) -> None:
             *(slow.ingest.submit([note(n, f"e{first + k}", T0 + first + k) for n in range(100)]) for k in range(4))
         )
     assert slow.host.statistics().counts.gaps == 0
+
+
+async def test_a_request_that_must_wait_for_the_copy_is_refused_alone(slow: World) -> None:
+    requests = [slow.ingest.submit([note(n, "unsure" if n == 2 else "e1", T0)]) for n in range(5)]
+    answers = await asyncio.gather(*requests, return_exceptions=True)
+    assert [n for n, each in enumerate(answers) if isinstance(each, LogIncomplete)] == [2]
+    for n in (0, 1, 3, 4):
+        assert content(slow.host.awake(stream(n))) == await slow.truth(n)
+    assert slow.ingest.statistics().events == 0
+    assert slow.host.statistics().doubts == 0
+
+
+async def test_a_late_event_that_must_wait_for_the_copy_is_stored_and_said_not_to_be_folded(slow: World) -> None:
+    await slow.ingest.submit([note("a", "e5", T0 + 50)])
+    slow.store.is_incomplete = True  # type: ignore[attr-defined]
+    receipt = await slow.ingest.submit([note("a", "e1", T0)], fold_timeout_s=60)
+    assert (receipt.new, receipt.is_folded) == (1, False)
+    with pytest.raises(LogIncomplete):
+        await slow.ingest.submit([note("a", "e2", T0)])
+    await slow.ingest.drain()
+    slow.store.is_incomplete = False  # type: ignore[attr-defined]
+    await slow.host.keep()
+    assert slow.host.statistics().doubts == 0
+    assert await slow.state("a") == await slow.truth("a")

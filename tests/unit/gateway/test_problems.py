@@ -42,6 +42,7 @@ def test_what_is_not_foreseen_says_nothing_of_itself() -> None:
         (errors.IntakeFull("full"), 503, "intake_full"),
         (errors.MailboxFull("full"), 503, "intake_full"),
         (errors.StoreUnavailable("disk full"), 503, "store_unavailable"),
+        (errors.LogIncomplete(0.25), 503, "copy_incomplete"),
         (errors.ActorStopped("stopping"), 503, "stopping"),
         (errors.MalformedBody("x"), 400, "malformed_json"),
         (errors.UnsupportedMediaType("a", "b"), 415, "unsupported_media_type"),
@@ -56,6 +57,10 @@ def test_each_foreseen_error_has_its_status_and_code(error: Exception, status: i
     document = body(error)
     assert (document["status"], document["code"]) == (status, code)
     assert document["detail"]
+
+
+def test_a_copy_that_is_being_made_says_how_far_it_is() -> None:
+    assert body(errors.LogIncomplete(0.25))["progress"] == 0.25
 
 
 def test_405_keeps_allow_503_says_when_and_401_says_how() -> None:
@@ -78,6 +83,6 @@ def test_a_transient_error_is_always_answered_503() -> None:
     transient = [kind for kind in leaves if getattr(kind, "is_transient", False)]
     assert transient
     for kind in transient:
-        code = code_of(kind("x"))
+        code = code_of(kind(0.5) if kind is errors.LogIncomplete else kind("x"))
         assert code is not None
         assert CODES[code][0] == 503
