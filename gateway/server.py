@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -19,10 +19,12 @@ from threadpoolctl import threadpool_limits
 from gateway.app import Paths, build_app, open_service
 from gateway.auth import is_loopback
 from gateway.service import Service
-from gateway.topics.topics import Topics, own_submit
 from kernel.clock import Clock, SystemClock
 from kernel.errors import SettingsError
 from kernel.settings import Settings, source_of
+
+if TYPE_CHECKING:
+    from gateway.topics.topics import Topics
 
 CLOSE_TIMEOUT_S = 3.5  # with the 6 s for requests in flight below the 10 s that a stop may take
 FAILED = 1
@@ -54,23 +56,33 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     """Open, listen, wait for a signal, stop."""
     stop = stop_signal()
     service = await open_service(settings, paths=Paths(directory), clock=clock)
-    settle_in()
     try:
         check_binding(settings, service.keyring.is_open)
-        topics = Topics(service, submit=own_submit(service))
+        topics = _topics(service)
+        settle_in()
         runner = make_runner(build_app(service), settings)
         await runner.setup()
         try:
             await listen(runner, settings)
-            topics.start()
+            for each in topics:
+                each.start()
             await wait_either(stop.wait(), service.wait_failed())
             service.is_stopping = True
         finally:
-            await asyncio.gather(topics.close(), runner.cleanup())
+            await asyncio.gather(*(each.close() for each in topics), runner.cleanup())
     finally:
         is_closed = await _close(service)
     _log.info("stopped", failed=service.failure is not None, snapshots_complete=is_closed)
     return FAILED if service.failure is not None else 0
+
+
+def _topics(service: Service) -> "list[Topics]":
+    """What the settings name of others' topics; without any, Kafka's client is not loaded."""
+    if not any(org.topics_in or org.topics_out for org in service.settings.org.values()):
+        return []
+    from gateway.topics.topics import Topics, own_submit
+
+    return [Topics(service, submit=own_submit(service))]
 
 
 def stop_signal() -> asyncio.Event:

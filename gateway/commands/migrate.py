@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 from rich.progress import TaskID
 
-from gateway import migrating
 from gateway.commands.common import DEFAULT_DIRECTORY, DONE, notes, print_json, settings_of
 from gateway.commands.ingest import progress_bar
-from gateway.migrating import OnStage
 from kernel.clock import SystemClock
 from kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.migrating import OnStage
 
 app = App(name="migrate", help="Move a stopped service's log to a Kafka topic, or back.")
 
@@ -49,6 +51,8 @@ async def to_kafka(
     config
         Settings file; default: leadwheel.toml in the data directory, if it is there.
     """
+    from gateway import migrating
+
     settings = _settings(data_dir, config, kafka, topic)
     with _progress() as on_stage:
         moved = await migrating.to_kafka(settings, data_dir, into, clock=SystemClock(), on_stage=on_stage)
@@ -85,6 +89,8 @@ async def from_kafka(
     config
         Settings file; default: leadwheel.toml in the data directory, if it is there.
     """
+    from gateway import migrating
+
     settings = _settings(data_dir, config, kafka, topic)
     with _progress() as on_stage:
         moved = await migrating.from_kafka(settings, data_dir, clock=SystemClock(), on_stage=on_stage)
@@ -103,7 +109,7 @@ def _settings(data_dir: Path, config: Path | None, kafka: str | None, topic: str
 
 
 @contextmanager
-def _progress() -> Iterator[OnStage]:
+def _progress() -> "Iterator[OnStage]":
     """A bar for each stage, one after the other."""
     with progress_bar() as progress:
         tasks: dict[str, TaskID] = {}

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from gateway import server
 from gateway.commands.common import DEFAULT_DIRECTORY, settings_of
-from gateway.nodes import serving
 
 
 def serve(
@@ -49,5 +48,7 @@ def serve(
     settings = settings_of(data_dir, config, flags)
     data_dir.mkdir(parents=True, exist_ok=True)
     if settings.nodes.url:
+        from gateway.nodes import serving  # with Kafka's client, which a service alone does without
+
         return serving.run(settings, data_dir)
     return server.run(settings, data_dir)

@@ -7,9 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from eventstore import kafka_client
 from gateway.commands.common import DEFAULT_DIRECTORY, DONE, notes, settings_of
-from gateway.kafka import kafka_options
 
 
 def create_topic(
@@ -38,6 +36,9 @@ def create_topic(
     config
         Settings file; default: leadwheel.toml in the data directory, if it is there.
     """
+    from eventstore import kafka_client
+    from gateway.kafka import kafka_options
+
     flags = {"kafka.brokers": kafka, "kafka.topic": topic, "store.kind": "kafka"}
     options = kafka_options(settings_of(data_dir, config, flags))
     asyncio.run(kafka_client.create_topic(options, partitions=partitions, copies=copies))
