@@ -77,6 +77,18 @@ def test_every_test_can_fail() -> None:
     assert functions_that_cannot_fail(sources) == []
 
 
+def pauses(source: str) -> list[int]:
+    """Lines that sleep; ``sleep(0)`` only lets others have their turn."""
+    named = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    asleep = [node for node in named if getattr(node.func, "attr", getattr(node.func, "id", "")) == "sleep"]
+    return sorted(node.lineno for node in asleep if [ast.unparse(each) for each in node.args] != ["0"])
+
+
+def test_tests_wait_for_what_they_wait_for_and_never_pause() -> None:
+    paths = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path.name != "patience.py"]
+    assert {path.name: found for path in paths if (found := pauses(path.read_text()))} == {}
+
+
 def test_every_module_outside_the_tests_says_what_it_is() -> None:
     modules = [
         path for path in repository_files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] != "tests"
@@ -93,3 +105,7 @@ def test_the_search_finds_a_test_that_cannot_fail() -> None:
 @pytest.mark.parametrize("line", ["see /" + "home/someone/x", "path=/" + "work/x"])
 def test_the_search_finds_a_machine_path(line: str) -> None:
     assert MACHINE_PATH.search(line)
+
+
+def test_the_search_finds_a_pause_and_no_turn_given_to_others() -> None:
+    assert pauses("await clock.sleep(0.1)\nawait asyncio.sleep(0)\nsleep(x)\nput_to_sleep(1)\n") == [1, 3]

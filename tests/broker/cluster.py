@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,8 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from tests.patience import comes_true
 
 HERE = Path(__file__).parent
 TOOLS = {"java": "openjdk-17-jre-headless", "mvn": "maven"}
@@ -166,14 +167,17 @@ class Cluster:
     def wait_ready(self, count: int | None = None) -> None:
         """Wait until so many brokers (all of them) take requests. Raises ``RuntimeError``."""
         wanted = self.size if count is None else count
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while asyncio.run(_answering(self.bootstrap)) < wanted:
+
+        def are_there() -> bool:
+            if asyncio.run(_answering(self.bootstrap)) >= wanted:
+                return True
             if count is None:
                 for broker in self.brokers:
                     broker.check_running()
-            if time.monotonic() > deadline_s:
-                raise RuntimeError(f"{wanted} brokers did not answer within {START_TIMEOUT_S} s")
-            time.sleep(0.2)
+            return False
+
+        if not comes_true(are_there, START_TIMEOUT_S, every_s=0.2):
+            raise RuntimeError(f"{wanted} brokers did not answer within {START_TIMEOUT_S} s")
 
     def stop(self) -> None:
         """End every broker. Nothing is kept for another start, so nobody waits for an orderly end."""

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.readme_blocks import ROOT, Call, calls, fits
+from tests.patience import comes_true
 
 # One worker runs this module, so that the year is lived once.
 pytestmark = pytest.mark.xdist_group("readme")
@@ -50,15 +50,15 @@ def address(demo: tuple[Path, str]) -> Iterator[str]:
 
 
 def wait_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline_s = time.monotonic() + 60
-    while time.monotonic() < deadline_s:
+    def is_ready() -> bool:
         assert process.poll() is None, "the service ended"
         try:
             with urllib.request.urlopen(url, timeout=5):
-                return
+                return True
         except OSError:
-            time.sleep(0.05)  # another process: there is no clock of ours to wait on
-    pytest.fail(f"{url} did not get ready")
+            return False
+
+    assert comes_true(is_ready, 60), f"{url} did not get ready"
 
 
 def test_the_summary_says_what_happened(demo: tuple[Path, str]) -> None:

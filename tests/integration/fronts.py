@@ -28,6 +28,7 @@ from kernel.clock import VirtualClock
 from kernel.settings import Settings, StoreSettings
 from kernel.settings_sources import load_settings
 from tests.integration.service import NOW, Door
+from tests.patience import eventually
 
 SECRET = " between ä nodes\n"
 
@@ -136,7 +137,7 @@ class Nodes:
             handler.force_close()
             if handler.transport is not None:
                 handler.transport.abort()
-        await asyncio.sleep(0)
+        await eventually(lambda: not server.runner.server.connections)
 
     async def passing(self, seconds: float) -> None:
         """Let time pass, and do in each what is due."""

@@ -1,8 +1,9 @@
 """Nodes of one topic in one process, without their fronts: what each holds, and events put where they belong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from kernel.settings import Settings
 from kernel.settings_sources import load_settings
 from tests.integration.fatal import tell
 from tests.integration.service import NOW
+from tests.patience import eventually
 
 SESSION_S = 2.0
-PATIENCE_S = 30.0
 
 
 def node_settings(topic: KafkaOptions, url: str, **more: object) -> Settings:
@@ -80,13 +81,8 @@ class Nodes:
         enough = min(2, len(self.running))
         return len(found) == partitions and max(loads) - min(loads) <= 1 and all(each >= enough for each in copies)
 
-    async def wait(self, holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-        async with asyncio.timeout(patience_s):
-            while not holds():  # noqa: ASYNC110 - many things tell of it
-                await asyncio.sleep(0.02)
-
     async def wait_level(self) -> None:
-        await self.wait(self.is_level)
+        await eventually(self.is_level)
 
     def owner(self, stream: Stream) -> Service | None:
         for node in self.running.values():
@@ -98,16 +94,17 @@ class Nodes:
     async def put(self, *events: NewEvent) -> None:
         """Append them, each by its owner, however often that takes."""
         for event in events:
-            async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    owner = self.owner(event.stream)
-                    if owner is not None:
-                        try:
-                            await owner.ingest.submit([event])
-                            break
-                        except StoreUnavailable:
-                            pass
-                    await asyncio.sleep(0.02)
+            await eventually(partial(self._is_taken, event))
+
+    async def _is_taken(self, event: NewEvent) -> bool:
+        owner = self.owner(event.stream)
+        if owner is None:
+            return False
+        try:
+            await owner.ingest.submit([event])
+        except StoreUnavailable:
+            return False
+        return True
 
     def mute(self, name: str) -> asyncio.Event:
         """Cut a node off from the others, who hear nothing of it any more, until the event is set."""

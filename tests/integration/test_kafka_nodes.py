@@ -3,8 +3,8 @@
 import asyncio
 import gc
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,8 +18,9 @@ from kernel.clock import SystemClock
 from kernel.errors import BrokersRefused, LogIsNoCopy, NotLeading, SettingsError
 from kernel.settings_nodes import NodesSettings
 from tests.broker.cluster import Cluster, missing_tools, running_cluster
-from tests.broker.topics import new_topic
+from tests.broker.topics import all_in_step, new_topic
 from tests.integration.nodes import Nodes, bought, node_settings, nodes
+from tests.patience import all_the_while, eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -97,8 +98,8 @@ async def test_a_node_that_is_cut_off_answers_nothing_fresh_and_stores_nothing(k
         cut, other = group.running["a"], group.running["b"]
         was_led = dict(cut.led())
         again = group.mute("a")
-        with watching(group):
-            await group.wait(lambda: len(other.led()) == 5)
+        async with watching(group):
+            await eventually(lambda: len(other.led()) == 5)
             assert cut.led() == {}
             for partition, service in was_led.items():
                 assert isinstance(cut.place(partition), Away)
@@ -118,14 +119,14 @@ async def test_without_standbys_a_copy_is_made_first(kafka: Cluster, tmp_path: P
     group = Nodes(topic, tmp_path)
     try:
         await group.open("a", **{"nodes.standbys": 0})
-        await group.wait(lambda: len(group.leaders()) == 3)
+        await eventually(lambda: len(group.leaders()) == 3)
         await group.put(*(bought(f"l{n}", f"e{n}") for n in range(40)))
         second = await group.open("b", **{"nodes.standbys": 0})
-        await group.wait(lambda: sorted(len(node.led()) for node in group.running.values()) == [1, 2])
+        await eventually(lambda: sorted(len(node.led()) for node in group.running.values()) == [1, 2])
         first = group.running["a"]
         assert all(first.follower(partition) is None for partition in second.led() if partition), "it keeps no copy"
         await group.stop("a")
-        await group.wait(lambda: len(second.led()) == 3)
+        await eventually(lambda: len(second.led()) == 3)
         for n in range(40):
             assert [event.id for event in await group.log_of(_lead(f"l{n}"))] == [f"e{n}"]
     finally:
@@ -168,14 +169,15 @@ async def test_a_storm_of_comings_and_goings_loses_nothing(kafka: Cluster, tmp_p
 
     async with nodes(topic, tmp_path, ["a"]) as group:
         writers = [asyncio.create_task(load(group, number)) for number in range(4)]
-        with watching(group):
+        async with watching(group):
             for turn in range(8):
                 name = "bcd"[turn % 3]
                 if name in group.running:
                     await (group.stop(name) if turn % 2 else group.close(name))
                 else:
                     await group.open(name)
-                await asyncio.sleep(chance.random() / 2)
+                taken = sum(map(len, stored.values())) + chance.randrange(80)
+                await eventually(lambda taken=taken: sum(map(len, stored.values())) >= taken)  # type: ignore[misc]
             await group.wait_level()
         is_over.set()
         await asyncio.gather(*writers)
@@ -193,22 +195,16 @@ def _lead(name: str) -> Stream:
     return Stream("default", "lead", name)
 
 
-@contextmanager
-def watching(group: Nodes) -> Iterator[None]:
+@asynccontextmanager
+async def watching(group: Nodes) -> AsyncIterator[None]:
     """Nowhere within do two nodes answer for one partition at the same time."""
     faults: list[object] = []
 
-    async def look() -> None:
-        while True:
-            faults.extend(names for names in group.leaders().values() if len(names) > 1)
-            await asyncio.sleep(0.005)
+    def look() -> None:
+        faults.extend(names for names in group.leaders().values() if len(names) > 1)
 
-    task = asyncio.get_running_loop().create_task(look())
-    try:
+    async with all_the_while(look, every_s=0.005):
         yield
-        assert not task.done()
-    finally:
-        task.cancel()
     assert faults == []
 
 
@@ -230,8 +226,8 @@ async def test_nodes_outlive_their_broker(mortal: Cluster, tmp_path: Path) -> No
         await group.put(*(bought(f"l{n}", f"e{n}") for n in range(20)))
         mortal.brokers[0].kill()
         writing = asyncio.create_task(group.put(*(bought(f"l{n}", f"f{n}") for n in range(20))))
-        with watching(group):
-            await group.wait(lambda: not group.leaders())  # longer than a session: nobody can be sure of anything
+        async with watching(group):
+            await eventually(lambda: not group.leaders())  # longer than a session: nobody can be sure of anything
             mortal.brokers[0].start()
             await group.wait_level()
             await writing
@@ -254,13 +250,13 @@ async def test_nodes_go_on_while_one_broker_of_three_is_away(three_brokers: Clus
     topic = await new_topic(three_brokers, partitions=4, attempt_s=5)
     async with nodes(topic, tmp_path, ["a", "b"]) as group:
         await group.put(*(bought(f"l{n}", "e") for n in range(20)))
-        with watching(group):
+        async with watching(group):
             for number, broker in enumerate(three_brokers.brokers):
                 broker.kill()
                 await group.put(*(bought(f"l{n}", f"f{number}") for n in range(20)))
                 broker.start()
                 await group.put(*(bought(f"l{n}", f"g{number}") for n in range(20)))
-                await asyncio.sleep(5)  # until it has caught up: with two of three away nothing could be written
+                await all_in_step(three_brokers)  # with two of three away nothing could be written
             await group.wait_level()
         expected = ["e", "f0", "g0", "f1", "g1", "f2", "g2"]
         for n in range(20):

@@ -1,6 +1,5 @@
 """One random workload through three nodes on a real broker, which hand partitions over meanwhile, and through one process."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bandit.events import policy_stream
 from eventstore.kafka_client import KafkaOptions
+from eventstore.store import EventStore
 from gateway.nodes.app import build_front_app
 from gateway.nodes.front import Front
 from gateway.nodes.intake import ForwardingRecorder
@@ -25,6 +25,7 @@ from tests.integration.predicting import hot
 from tests.integration.process import free_port
 from tests.integration.service import Door, running
 from tests.integration.test_nodes_law import LEADS, Workload, _same_lists, plain
+from tests.patience import eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -89,9 +90,11 @@ class Fronted(Nodes):
         (owner,) = [node for node in self.running.values() if 0 in node.led()]
         wanted = await owner.shared.store.last_position()
         for node in self.running.values():
-            async with asyncio.timeout(20):
-                while await node.shared.store.last_position() < wanted:  # noqa: ASYNC110 - it is followed elsewhere
-                    await asyncio.sleep(0.005)
+
+            async def has_followed(store: EventStore = node.shared.store) -> bool:
+                return await store.last_position() >= wanted
+
+            await eventually(has_followed)
         policies = [policy_stream("default", "offers")]
         for node in self.running.values():
             await node.shared.host.entities(policies)

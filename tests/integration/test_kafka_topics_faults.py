@@ -9,7 +9,8 @@ import pytest
 from gateway.topics.topics import Topics, own_submit
 from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.integration.test_kafka_topics_out import applied, bought, happen, live, once, values, waits
-from tests.integration.topics import ShiftedClock, eventually, post, read, service_on, settings_with, some_topic
+from tests.integration.topics import ShiftedClock, post, read, service_on, settings_with, some_topic
+from tests.patience import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -21,7 +21,6 @@ from kernel.errors import RecordTooLarge, SettingsError, StoreUnavailable
 from tests.broker.cluster import Cluster
 from tests.integration.topics import (
     ShiftedClock,
-    eventually,
     eventually_said,
     make_topic,
     post,
@@ -30,6 +29,7 @@ from tests.integration.topics import (
     settings_with,
     some_topic,
 )
+from tests.patience import eventually
 
 pytestmark = [
     pytest.mark.broker,

@@ -1,20 +1,18 @@
 """Several nodes read one topic together, and each tells of the leads that it leads, going on where another one was."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from eventstore.event import Stream
 from gateway.nodes.cluster import Away
 from gateway.nodes.topics import NodeTopics
-from kernel.clock import SystemClock
 from tests.broker.cluster import Cluster
 from tests.integration.fronts import Nodes, running_nodes
 from tests.integration.test_kafka_topics_out import applied, headers, once
-from tests.integration.topics import eventually, post, read, settings_with, some_topic
+from tests.integration.topics import post, read, settings_with, some_topic
+from tests.patience import all_the_while, eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -24,20 +22,9 @@ IN = {
 }
 
 
-@asynccontextmanager
-async def passing(nodes: Nodes) -> AsyncIterator[None]:
+def passing(nodes: Nodes) -> AbstractAsyncContextManager[None]:
     """Time passes by itself."""
-
-    async def pass_() -> None:
-        while True:
-            await SystemClock().sleep(0.02)
-            nodes.clock.advance(0.1)
-
-    task = asyncio.create_task(pass_())
-    try:
-        yield
-    finally:
-        task.cancel()
+    return all_the_while(lambda: nodes.clock.advance(0.1), every_s=0.02)
 
 
 def orders(first: int, count: int) -> list[tuple[bytes, bytes]]:
@@ -54,9 +41,10 @@ async def stored(nodes: Nodes) -> int:
 
 
 async def wait_stored(nodes: Nodes, count: int) -> None:
-    async with asyncio.timeout(30):
-        while await stored(nodes) < count:
-            await SystemClock().sleep(0.05)
+    async def is_stored() -> bool:
+        return await stored(nodes) >= count
+
+    await eventually(is_stored, every_s=0.05)
 
 
 async def test_nodes_share_what_is_read_and_tell_each_of_their_own_leads_through_a_handover(kafka: Cluster) -> None:
@@ -85,9 +73,7 @@ async def test_nodes_share_what_is_read_and_tell_each_of_their_own_leads_through
                 records = await read(kafka, told)
                 return all(applied(records, lead) == {"rfm:monetary_total": total} for lead, total in totals.items())
 
-            async with asyncio.timeout(30):
-                while not await is_told():
-                    await SystemClock().sleep(0.2)
+            await eventually(is_told)
         finally:
             for each in topics:
                 await each.close()

@@ -21,7 +21,6 @@ from kernel.times import DAY_US, format_time
 from tests.broker.cluster import Cluster
 from tests.integration.topics import (
     ShiftedClock,
-    eventually,
     eventually_said,
     make_topic,
     read,
@@ -29,6 +28,7 @@ from tests.integration.topics import (
     settings_with,
     some_topic,
 )
+from tests.patience import eventually
 
 pytestmark = [
     pytest.mark.broker,
@@ -156,13 +156,13 @@ def once(records: list[ConsumerRecord]) -> list[ConsumerRecord]:
 
 async def eventually_known(kafka: Cluster, topic: str, service: Service, lead: str) -> None:
     """A reader of the topic comes to know what is served."""
-    for _ in range(20):
+
+    async def is_known() -> bool:
         values = await live(service, lead)
         known = applied(await read(kafka, topic), lead)
-        if known and {name: values[name] for name in known} == known:
-            return
-        await service.clock.sleep(0.2)
-    assert known == {name: values[name] for name in known}
+        return bool(known) and {name: values[name] for name in known} == known
+
+    await eventually(is_known, 20)
 
 
 async def test_what_was_not_noted_is_told_again_under_the_same_ids(

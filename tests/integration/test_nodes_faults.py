@@ -17,6 +17,7 @@ from kernel.settings_sources import load_settings
 from tests.integration.deciding import decide, define
 from tests.integration.fronts import SECRET, Node, Nodes, running_nodes
 from tests.integration.service import purchase
+from tests.patience import eventually
 
 HANDING = Away("it is being handed over", None, 3.2)
 
@@ -264,7 +265,7 @@ async def slow_node(nodes: Nodes, node: int, started: asyncio.Event) -> Callable
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         started.set()
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
         return web.Response()
 
     server = web.Server(handler)
@@ -331,7 +332,6 @@ async def test_a_node_that_dies_within_a_split_batch_leaves_a_retry_that_is_exac
 
     async def die() -> None:
         await nodes.stop(1)
-        await asyncio.sleep(0.01)
 
     on_append(nodes, nodes.partition(leads[1][0]), die, is_before=False)
     status, body = await nodes.doors[0].post("events", events)
@@ -411,8 +411,7 @@ async def test_an_intake_that_is_full_elsewhere_is_told_as_it_would_be_here(node
     release = asyncio.Event()
     on_append(nodes, nodes.partition(lead), release.wait, is_before=True)  # type: ignore[arg-type]
     first = asyncio.create_task(nodes.doors[0].post("events", purchase(lead, "p2")))
-    while not nodes.map.services[nodes.partition(lead)].ingest.statistics().events:  # noqa: ASYNC110 - a counter
-        await asyncio.sleep(0.01)
+    await eventually(lambda: nodes.map.services[nodes.partition(lead)].ingest.statistics().events > 0)
     status, body = await nodes.doors[0].post("events", purchase(lead, "p3"))
     assert (status, body["code"]) == (503, "intake_full")
     release.set()

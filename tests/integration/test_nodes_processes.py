@@ -29,12 +29,12 @@ from eventstore.kafka_reader import TopicReader
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
 from tests.integration.process import COMMAND, command, environment, free_port
+from tests.patience import PATIENCE_S, comes_true
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
 PARTITIONS = 6
 SESSION_S = 2.0
-PATIENCE_S = 30.0
 AMOUNT = "rfm:monetary_total"
 BASE = "/v1/orgs/default"
 POLICY = {"arms": [{"id": "a"}, {"id": "b"}], "reward": {"wait_s": 3600, "aggregation": "earliest"}}
@@ -104,6 +104,10 @@ class Process:
         except (OSError, ValueError):
             return 0, None
 
+    def is_silent(self, patience_s: float) -> bool:
+        """Whether it takes a request, and does not answer it for so long."""
+        return self.ask("GET", "/readyz", timeout_s=patience_s)[0] == 0
+
     def is_whole(self) -> bool:
         """Whether it is ready and somebody answers for every partition."""
         status, body = self.ask("GET", "/readyz", timeout_s=1.0)
@@ -121,6 +125,7 @@ class Load:
         self.gaps: dict[str, float] = {}
         self.reads = self.refused = 0
         self.rewarded: dict[str, int] = {}  # decision → the value that was acknowledged
+        self._taken_by = dict.fromkeys(range(writers), 0)
         self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
 
     @contextmanager
@@ -133,6 +138,11 @@ class Load:
             self._is_over.set()
             for thread in self._threads:
                 thread.join(2 * PATIENCE_S)
+
+    def goes_on(self) -> None:
+        """Wait until every writer was acknowledged some more events."""
+        goals = {writer: count + 5 for writer, count in self._taken_by.items()}
+        wait_until(lambda: all(self._taken_by[writer] >= goal for writer, goal in goals.items()) or bool(self.faults))
 
     def longest_gap_s(self) -> float:
         """Between two acknowledgements of one writer, since the last time it was asked for."""
@@ -148,13 +158,14 @@ class Load:
                 return
             lead, event_id = leads[count % 9], f"e{count}"
             event = {"id": event_id, "lead": lead, "type": "purchase_completed", "data": {"amount": 1}}
-            if not self._until(lambda event=event: self._post(next(turns), event)):  # type: ignore[misc]
+            if not comes_true(lambda event=event: self._post(next(turns), event), every_s=0.02):  # type: ignore[misc]
                 self.faults.append(f"{lead} {event_id} was never taken")
                 return
             now = time.monotonic()
             self.gaps[str(writer)] = max(self.gaps.get(str(writer), 0.0), now - last)
             last = now
             self.stored.setdefault(lead, []).append(event_id)
+            self._taken_by[writer] += 1
             self._read(next(turns), lead, len(self.stored[lead]))
             if count % 4 == 0 and not self._decide(turns, writer, count, lead):
                 return
@@ -165,8 +176,8 @@ class Load:
         name, value = f"d{writer}-{count}", count % 3
         asked = {"lead": lead, "decision_id": name}
         made, taken = f"{BASE}/policies/offers/decide", f"{BASE}/decisions/{name}/reward"
-        is_done = self._until(lambda: self._taken(next(turns), made, asked)) and self._until(
-            lambda: self._taken(next(turns), taken, {"value": value, "id": "r"})
+        is_done = comes_true(lambda: self._taken(next(turns), made, asked), every_s=0.02) and comes_true(
+            lambda: self._taken(next(turns), taken, {"value": value, "id": "r"}), every_s=0.02
         )
         if is_done:
             self.rewarded[name] = value
@@ -193,20 +204,21 @@ class Load:
             if body["values"][AMOUNT] != stored:
                 self.faults.append(f"{lead}: {body['values'][AMOUNT]} was answered as fresh, {stored} were stored")
 
-    def _until(self, does: Callable[[], bool]) -> bool:
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            if does():
-                return True
-            time.sleep(0.02)
-        return False
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    assert comes_true(holds), "that took too long"
 
 
-def wait(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end, "that took too long"
-        time.sleep(0.05)
+def led_by(processes: list[Process]) -> dict[int, Process]:
+    """Who came to lead each partition last."""
+    told = [(each["timestamp"], each["partition"], one) for one in processes for each in one.said("partition_led")]
+    return {partition: one for _, partition, one in sorted(told, key=lambda each: each[0])}
+
+
+def wait_led_without(gone: Process, processes: list[Process]) -> None:
+    """Wait until the others lead everything: after a session, where the one that is gone could not say so."""
+    wait_until(lambda: gone not in led_by(processes).values())
+    wait_until(lambda: all(each.is_whole() for each in processes if each is not gone))
 
 
 @contextmanager
@@ -215,9 +227,9 @@ def three(topic: KafkaOptions, directory: Path) -> Iterator[list[Process]]:
     try:
         for process in processes:
             process.start()
-        wait(lambda: all(process.is_whole() for process in processes))
-        wait(lambda: all(len(process.said("partition_led")) >= 2 for process in processes))
-        wait(lambda: processes[0].ask("PUT", f"{BASE}/policies/offers", POLICY)[0] == 200)
+        wait_until(lambda: all(process.is_whole() for process in processes))
+        wait_until(lambda: all(len(process.said("partition_led")) >= 2 for process in processes))
+        wait_until(lambda: processes[0].ask("PUT", f"{BASE}/policies/offers", POLICY)[0] == 200)
         yield processes
     finally:
         for process in processes:
@@ -249,12 +261,9 @@ def check(load: Load, topic: KafkaOptions, process: Process) -> None:
     for lead, ids in load.stored.items():
         assert value_of(process, lead) == len(ids)
     expected = {name: [value] for name, value in load.rewarded.items()}
+    # What could not be settled at once is tried again after some seconds.
+    comes_true(lambda: expected.keys() <= asyncio.run(history(topic))[1].keys(), every_s=0.5)
     found, settled = asyncio.run(history(topic))
-    for _ in range(10):  # what could not be settled at once is tried again after some seconds
-        if expected.keys() <= settled.keys():
-            break
-        time.sleep(1)
-        found, settled = asyncio.run(history(topic))
     for lead, ids in load.stored.items():
         assert found[lead] == ids
     assert {name: settled.get(name) for name in load.rewarded} == expected, "each once, at what was acknowledged"
@@ -269,7 +278,7 @@ def value_of(process: Process, lead: str) -> float:
         found.extend([body["values"][AMOUNT]] if status == 200 else [])
         return bool(found)
 
-    wait(asked)
+    wait_until(asked)
     return found[0]
 
 
@@ -279,31 +288,29 @@ def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(
         load = Load(processes)
         killed, paused, stopped = processes
         with load.running():
-            time.sleep(1)
+            load.goes_on()
 
             load.longest_gap_s()
             killed.kill()
-            time.sleep(SESSION_S + 1)  # for as long the others take it for alive
-            wait(lambda: paused.is_whole() and stopped.is_whole())
-            time.sleep(0.5)
+            wait_led_without(killed, processes)
+            load.goes_on()
             after_kill_s = load.longest_gap_s()
             killed.start()
-            wait(lambda: all(process.is_whole() for process in processes))
+            wait_until(lambda: all(process.is_whole() for process in processes))
 
             paused.send(signal.SIGSTOP)
-            time.sleep(SESSION_S + 1)
-            wait(lambda: killed.is_whole() and stopped.is_whole())
+            wait_led_without(paused, processes)
             paused.send(signal.SIGCONT)
-            wait(lambda: all(process.is_whole() for process in processes))
-            time.sleep(0.5)
+            wait_until(lambda: all(process.is_whole() for process in processes))
+            load.goes_on()
 
             load.longest_gap_s()
             assert stopped.stop() == 0
-            wait(lambda: killed.is_whole() and paused.is_whole())
-            time.sleep(0.5)
+            wait_until(lambda: killed.is_whole() and paused.is_whole())
+            load.goes_on()
             after_stop_s = load.longest_gap_s()
             stopped.start()
-            wait(lambda: all(process.is_whole() for process in processes))
+            wait_until(lambda: all(process.is_whole() for process in processes))
         print(f"gap after kill -9 {after_kill_s:.2f} s, after a planned stop {after_stop_s:.2f} s, {load.reads} reads")
         assert load.reads > 100
         assert len(load.rewarded) > 30
@@ -352,23 +359,25 @@ def test_whatever_happens_to_nodes_nothing_is_lost_twice_or_old(kafka: Cluster, 
                 match chance.choice(["kill", "stop", "pause", "blink"]):
                     case "kill":
                         chosen.kill()
-                        time.sleep(chance.uniform(0, 2 * SESSION_S))
+                        if chance.random() < 0.5:  # else it is back before anybody else leads
+                            wait_led_without(chosen, processes)
                         chosen.start()
                     case "stop":
                         assert chosen.stop() == 0
-                        time.sleep(chance.uniform(0, 2))
+                        if chance.random() < 0.5:
+                            wait_led_without(chosen, processes)
                         chosen.start()
                     case "pause":
                         chosen.send(signal.SIGSTOP)
-                        time.sleep(chance.uniform(SESSION_S, 3 * SESSION_S))
+                        assert chosen.is_silent(chance.uniform(SESSION_S, 3 * SESSION_S))
                         chosen.send(signal.SIGCONT)
                     case "blink":  # shorter than a session
                         chosen.send(signal.SIGSTOP)
-                        time.sleep(chance.uniform(0, SESSION_S))
+                        assert chosen.is_silent(chance.uniform(0.01, SESSION_S))
                         chosen.send(signal.SIGCONT)
                 if chance.random() < 0.6:  # else the next comes on top
-                    wait(lambda: all(process.is_whole() for process in processes))
-            wait(lambda: all(process.is_whole() for process in processes))
+                    wait_until(lambda: all(process.is_whole() for process in processes))
+            wait_until(lambda: all(process.is_whole() for process in processes))
         print(f"{load.reads} reads, {sum(map(len, load.stored.values()))} events, {len(load.rewarded)} decisions")
         check(load, topic, processes[0])
 
@@ -396,13 +405,13 @@ def test_a_planned_stop_hands_over_20000_awake_leads_within_two_seconds(kafka: C
         others = [process for process in processes if process is not leaving]
         load = Load(others)
         with load.running():
-            time.sleep(1)
+            load.goes_on()
             load.longest_gap_s()
             assert leaving.stop() == 0
-            wait(lambda: all(process.is_whole() for process in others))
-            time.sleep(1)
+            wait_until(lambda: all(process.is_whole() for process in others))
+            load.goes_on()
             longest_s = load.longest_gap_s()
-        wait(lambda: sum(metric(each, "leadwheel_actors_awake") - awake[each.port] for each in others) >= 20_000)
+        wait_until(lambda: sum(metric(each, "leadwheel_actors_awake") - awake[each.port] for each in others) >= 20_000)
         taken_s = max(handovers_s(leaving, others))
         print(f"handed over in {taken_s:.2f} s, no append for {longest_s:.2f} s, {awake[leaving.port]:.0f} leads awake")
         assert taken_s < 2

@@ -29,6 +29,7 @@ from tests.integration.listening import Ear, listening
 from tests.integration.predicting import SCORING, cold, hot, predict
 from tests.integration.service import NOW, purchase, running
 from tests.integration.test_http_alerts import SPENT
+from tests.patience import eventually
 
 OPTIONS = FrontOptions(poll_s=0.02)
 
@@ -298,14 +299,16 @@ async def test_predictions_of_all_nodes_make_one_ranking_and_one_report(nodes: N
 
 
 async def ended(door: Node, path: str) -> dict[str, Any]:
-    async with asyncio.timeout(20):
-        while True:
-            status, job = await door.get(path)
-            assert status == 200, job
-            if job["state"] != "running":
-                answer: dict[str, Any] = job
-                return answer
-            await asyncio.sleep(0.01)
+    found: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        status, job = await door.get(path)
+        assert status == 200, job
+        found.update(job)
+        return bool(job["state"] != "running")
+
+    await eventually(has_ended)
+    return found
 
 
 async def test_a_bulk_job_predicts_the_best_of_all_nodes_and_no_more_than_asked(copies: Nodes) -> None:
@@ -453,10 +456,12 @@ async def test_listeners_that_leave_leave_nothing_behind(nodes: Nodes) -> None:
     async with listening(nodes.doors[0]) as ear:
         await ear.opened()
         assert sum(each.feed.statistics().listeners for each in nodes.map.services) == 6
-    async with asyncio.timeout(5):
-        while sum(each.feed.statistics().listeners for each in nodes.map.services):
-            await asyncio.sleep(0.01)
-            await nodes.doors[0].events(purchase("wakes-writers", None))
+
+    async def has_none() -> bool:
+        await nodes.doors[0].events(purchase("wakes-writers", None))
+        return not any(each.feed.statistics().listeners for each in nodes.map.services)
+
+    await eventually(has_none, 5)
 
 
 # What a node says of itself.

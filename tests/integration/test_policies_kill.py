@@ -30,6 +30,7 @@ from kernel.settings_sources import load_settings
 from kernel.times import SECOND_US
 from tests.integration.deciding import ARMS, FEATURES
 from tests.integration.process import call, serving
+from tests.patience import eventually
 
 THREADS = 3
 LEADS = [f"lead {n}/ü" for n in range(6)]
@@ -204,9 +205,13 @@ def _check_rewards(log: Log, loads: list[Load]) -> None:
 async def _check_models(service: Service, log: Log) -> None:
     async with attached(service, "default") as client:
         job = await client.send("POST", "/jobs", body=b'{"kind": "replay", "policies": true}')
-        while job["state"] == "running":
-            await asyncio.sleep(0.01)
+
+        async def has_ended() -> bool:
+            nonlocal job
             job = await client.get(f"/jobs/{job['id']}")
+            return bool(job["state"] != "running")
+
+        await eventually(has_ended)
     models = {each["policy"]: each for each in job["result"]["policies"]}
     assert set(models) == set(POLICIES)
     for name, model in models.items():

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from kernel.clock import SystemClock
 from kernel.settings import Settings
 from kernel.settings_sources import load_settings
 from tests.broker.cluster import Cluster
+from tests.patience import eventually
 
 _NUMBERS = itertools.count(1)
 
@@ -77,12 +78,6 @@ async def read(kafka: Cluster, topic: str, count: int | None = None, within_s: f
                     found += records
     finally:
         await consumer.stop()
-
-
-async def eventually(holds: Callable[[], bool], within_s: float = 20.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not holds():
-            await SystemClock().sleep(0.02)
 
 
 async def eventually_said(capsys: pytest.CaptureFixture[str], text: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.nodes.link import Links, Reply
 from kernel.errors import NodeUnreachable
+from tests.patience import eventually
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "x"\r\n\r\nhi'
 GET = b"GET / HTTP/1.1\r\n\r\n"
@@ -188,8 +189,7 @@ async def test_who_finds_all_connections_in_use_waits_for_one_or_is_told(peer: P
 
     peer.answers = later
     first = asyncio.create_task(ask(links, peer))
-    while not peer.requests:  # noqa: ASYNC110 - a list
-        await asyncio.sleep(0.001)
+    await eventually(lambda: len(peer.requests) > 0)
     with pytest.raises(NodeUnreachable, match="in use") as caught:
         await ask(links, peer, deadline_s=0.05)
     assert not caught.value.was_sent
@@ -200,18 +200,21 @@ async def test_who_finds_all_connections_in_use_waits_for_one_or_is_told(peer: P
 
 
 async def test_a_caller_that_is_gone_takes_its_answer_with_it(links: Links, peer: Peer) -> None:
-    started = asyncio.Event()
+    started, is_gone, is_written = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(request: bytes, writer: asyncio.StreamWriter) -> None:
         started.set()
-        await asyncio.sleep(0.02)
+        await is_gone.wait()
         writer.write(OK.replace(b"hi", b"no"))
+        is_written.set()
 
     peer.answers = slow
     gone = asyncio.create_task(ask(links, peer))
     await started.wait()
     gone.cancel()
     await asyncio.wait([gone])
+    is_gone.set()
+    await is_written.wait()
     peer.answers = saying(OK)
     assert (await ask(links, peer)).body == b"hi"
 
