@@ -189,7 +189,8 @@ class PartitionWriter:
     async def _find(self, first: Record) -> _Found:
         partition = self._partition
         place: int | None = None
-        async with TopicReader(self._connections, {partition: self.next_offset}) as reader:
+        known = {partition: self.next_offset}
+        async with TopicReader(self._connections, known, at_least=known) as reader:
             async for read in reader.events():
                 if place is None and read.raw == (first.key, first.value):
                     place = read.offset

@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from eventstore.event import NewEvent
 from eventstore.kafka import KafkaLog, open_kafka
 from eventstore.kafka_client import KafkaOptions
 from eventstore.kafka_partition import PartitionWriter
+from eventstore.kafka_records import Record
 from eventstore.sqlite import SqliteEventStore
 from eventstore.store import Stored
 from kernel.clock import SystemClock
@@ -170,6 +172,28 @@ async def test_a_broker_that_stands_still_makes_others_try_later_and_its_batch_i
         await load.grows(200)
         await load.end()
         await check(load, store, tmp_path, topic)
+
+
+async def test_a_commit_that_a_new_leader_does_not_show_yet_is_waited_for(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await new_topic(cluster, partitions=2, attempt_s=ATTEMPT_S)
+    end_offsets, hidden = AIOKafkaConsumer.end_offsets, 2
+
+    async def behind(consumer: AIOKafkaConsumer, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+        nonlocal hidden
+        ends = await end_offsets(consumer, parts)
+        hidden -= 1
+        return {part: end - 2 * (hidden >= 0) for part, end in ends.items()}  # the last event and its commit
+
+    async with opened(tmp_path / "node", topic, "node") as store:
+        await store.append([purchase(lead("a"), "before")])
+        writer = max(writers(store), key=lambda each: each.next_offset)
+        monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", behind)
+        await writer.close()
+        unknown = Record(b"key", b"value", [], 0)
+        assert await writer._look(unknown, 1) is None, "it was not held, and nothing is missing"
+        assert hidden < 0
 
 
 @pytest.mark.deep
