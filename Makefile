@@ -45,7 +45,7 @@ demo: $(STAMP) ## a year of real data through the service, then the service itse
 	$(VENV)/bin/leadwheel demo --data-dir demo-data
 
 test: $(STAMP) ## all tests but the long ones; what cannot run here is named
-	@for tool in strace wrk git java mvn; do command -v $$tool >/dev/null || \
+	@for tool in strace wrk git java mvn openssl; do command -v $$tool >/dev/null || \
 		echo "make: WARNING: $$tool is not installed; the tests that need it are skipped and listed below" >&2; done
 	$(PY) -m pytest -n 2 --dist loadgroup -m "not deep" -rsfE -q
 

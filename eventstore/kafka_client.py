@@ -4,6 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,22 +13,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import create_conn
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    AuthenticationMethodNotSupported,
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    IllegalSaslStateError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaError
 
 from eventstore.kafka_records import FRAME_BYTES, PARTITIONS_LEAST
-from kernel.errors import BrokersRefused, EventStoreError, StoreUnavailable, TopicMissing, TopicUnfit
+from eventstore.kafka_refusal import REFUSED, why, words
+from kernel.errors import BrokersRefused, EventStoreError, SettingsError, StoreUnavailable, TopicMissing, TopicUnfit
 
 # What the client tells while it tries again is told by what comes of it, in this program's words.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -36,19 +26,6 @@ _log = structlog.get_logger(__name__)
 
 #: What a connection may raise for the other side's sake.
 TROUBLE = (KafkaError, TimeoutError, OSError)
-
-_REFUSED = (
-    AuthenticationFailedError,
-    AuthenticationMethodNotSupported,
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    IllegalSaslStateError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-    UnsupportedSaslMechanismError,
-    ssl.SSLError,
-)
 
 #: A batch of records as it goes to the broker; a record that is larger goes alone.
 _BATCH_BYTES = 128 * 1024
@@ -187,21 +164,12 @@ class Connections:
         """The error for whoever waits; where the client does not say why it cannot connect, it is found out."""
         if isinstance(error, EventStoreError):
             return error
-        if not isinstance(error, _REFUSED):
-            error = await self._why() or error
-        if isinstance(error, _REFUSED):
-            return BrokersRefused(self.options.brokers, _words(error))
-        return StoreUnavailable(f"the Kafka brokers at {self.options.brokers} do not answer: {_words(error)}")
-
-    async def _why(self) -> BaseException | None:
-        host, _, port = self.options.brokers.split(",")[0].strip().rpartition(":")
-        request_ms = round(self.options.request_s * 1000)
-        try:
-            connection = await create_conn(host, int(port), request_timeout_ms=request_ms, **self._security)
-        except (*TROUBLE, ValueError) as error:
-            return error
-        connection.close()
-        return None
+        options, security = self.options, self._security
+        if not isinstance(error, REFUSED):
+            error = await why(options.brokers.split(",")[0], security, options.request_s) or error
+        if isinstance(error, REFUSED):
+            return BrokersRefused(options.brokers, words(error, security))
+        return StoreUnavailable(f"the Kafka brokers at {options.brokers} do not answer: {words(error, security)}")
 
 
 async def started(starting: Coroutine[Any, Any, None]) -> None:
@@ -372,12 +340,26 @@ async def end_teller(producer: AIOKafkaProducer, limit_s: float) -> None:
         await _within(limit_s, producer.client.close())
 
 
+class _Parting(ssl.SSLObject):
+    """Ends a connection with a goodbye, and does not wait for one.
+
+    A broker that is busy with a request of the connection may not hear it, and the loop would wait for half a minute.
+    """
+
+    def unwrap(self) -> Any:
+        with suppress(ssl.SSLWantReadError):
+            super().unwrap()
+
+
 def _tls(options: KafkaOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca_file or None)
-    if options.cert_file:
-        context.load_cert_chain(options.cert_file, options.key_file)
+    """Raises ``SettingsError`` for files that are no such."""
+    key = "kafka.ca_file"
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file or None)
+        context.sslobject_class = _Parting
+        if options.cert_file:
+            key = "kafka.cert_file"
+            context.load_cert_chain(options.cert_file, options.key_file, lambda: "")  # else it would ask the terminal
+    except OSError as error:  # that of TLS is one, too
+        raise SettingsError(key, "settings", f"expected PEM files that can be read: {error}") from error
     return context
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -13,9 +13,10 @@ import subprocess
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -26,6 +27,8 @@ HERE = Path(__file__).parent
 TOOLS = {"java": "openjdk-17-jre-headless", "mvn": "maven"}
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
+PLAIN = "PLAINTEXT"  #: the listener that every cluster has
+_CONTROLLER = "CONTROLLER"
 
 _HEAP = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOGGING = """\
@@ -83,9 +86,10 @@ class Broker:
     def log(self) -> Path:
         return self._directory / "broker.log"
 
-    def format(self, cluster_id: str) -> None:
-        """Prepare the empty directory for the cluster."""
-        arguments = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", "server.properties")
+    def format(self, cluster_id: str, scram: Sequence[str] = ()) -> None:
+        """Prepare the empty directory for the cluster, which knows these users of SCRAM."""
+        users = [part for user in scram for part in ("--add-scram", user)]
+        arguments = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", "server.properties", *users)
         run = subprocess.run(arguments, cwd=self._directory, capture_output=True, text=True, check=False)
         if run.returncode:
             raise RuntimeError(f"the broker's directory cannot be formatted:\n{run.stdout}{run.stderr}")
@@ -140,27 +144,41 @@ class Cluster:
     directory : an empty or missing one.
     size : 1: a topic has one copy; 3: three copies, two of which must take a write.
     more : lines for every broker's ``server.properties``.
+    listeners : further ones, by name, each with its security protocol; ``addresses`` says where.
+    scram : users, as the storage tool wants them.
     """
 
-    def __init__(self, directory: Path, *, size: int = 1, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        size: int = 1,
+        more: Sequence[str] = (),
+        listeners: Mapping[str, str] | None = None,
+        scram: Sequence[str] = (),
+    ) -> None:
         if size not in (1, 3):
             raise ValueError("a cluster has one or three brokers")
-        ports = _free_ports(2 * size)
-        clients, controllers = ports[:size], ports[size:]
-        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
-        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in clients)
+        protocols = {PLAIN: "PLAINTEXT", **(listeners or {}), _CONTROLLER: "PLAINTEXT"}
+        ports = _free_ports(len(protocols) * size)
+        found = {name: ports[n * size : (n + 1) * size] for n, name in enumerate(protocols)}
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(found[_CONTROLLER], 1))
+        self.addresses = {name: ",".join(f"127.0.0.1:{port}" for port in each) for name, each in found.items()}
+        self.bootstrap = self.addresses[PLAIN]
         self.size = size
+        self._scram = scram
         libs = libraries()
-        self.brokers = [
-            Broker(number, directory / f"broker-{number}", _properties(number, client, own, voters, size, more), libs)
-            for number, (client, own) in enumerate(zip(clients, controllers, strict=True), 1)
-        ]
+        self.brokers = []
+        for number in range(1, size + 1):
+            own = {name: each[number - 1] for name, each in found.items()}
+            lines = _properties(number, own, protocols, voters, size, more)
+            self.brokers.append(Broker(number, directory / f"broker-{number}", lines, libs))
 
     def start(self) -> None:
         """Format, start, and wait until every broker answers."""
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         for broker in self.brokers:
-            broker.format(cluster_id if not cluster_id.startswith("-") else f"A{cluster_id[1:]}")
+            broker.format(cluster_id if not cluster_id.startswith("-") else f"A{cluster_id[1:]}", self._scram)
             broker.start()
         self.wait_ready()
 
@@ -186,9 +204,9 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(directory: Path, *, size: int = 1, more: Sequence[str] = ()) -> Iterator[Cluster]:
-    """A cluster that is up, and ended when the block is left."""
-    cluster = Cluster(directory, size=size, more=more)
+def running_cluster(directory: Path, *, size: int = 1, **more: Any) -> Iterator[Cluster]:
+    """A cluster that is up, and ended when the block is left. ``more`` is for ``Cluster``."""
+    cluster = Cluster(directory, size=size, **more)
     try:
         cluster.start()
         yield cluster
@@ -219,17 +237,21 @@ def _free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def _properties(number: int, client: int, own: int, voters: str, size: int, more: Sequence[str]) -> str:
+def _properties(
+    number: int, ports: Mapping[str, int], protocols: Mapping[str, str], voters: str, size: int, more: Sequence[str]
+) -> str:
     copies, least = (3, 2) if size == 3 else (1, 1)
+    listeners = [f"{name}://127.0.0.1:{port}" for name, port in ports.items()]
     return "\n".join(
         (
             "process.roles=broker,controller",
             f"node.id={number}",
             f"controller.quorum.voters={voters}",
-            f"listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{own}",
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{client}",
-            "controller.listener.names=CONTROLLER",
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            f"listeners={','.join(listeners)}",
+            f"advertised.listeners={','.join(each for each in listeners if not each.startswith(_CONTROLLER))}",
+            f"inter.broker.listener.name={PLAIN}",
+            f"controller.listener.names={_CONTROLLER}",
+            f"listener.security.protocol.map={','.join(f'{name}:{each}' for name, each in protocols.items())}",
             "log.dirs=data",
             f"default.replication.factor={copies}",
             f"min.insync.replicas={least}",

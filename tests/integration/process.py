@@ -49,12 +49,12 @@ def call(url: str, body: bytes | None = None, key: str | None = None) -> tuple[i
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(directory: Path, *arguments: str, **more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A running service's address and process; it is killed at the end if it still runs."""
     port = free_port()
     process = subprocess.Popen(
         [*COMMAND, "serve", "--data-dir", str(directory), "--port", str(port), *arguments],
-        env=environment(),
+        env=environment(**more),
         stderr=subprocess.PIPE,
         text=True,
     )
