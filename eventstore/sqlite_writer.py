@@ -83,6 +83,9 @@ class SqliteWriter:
         on_fatal: OnFatal,
     ) -> None:
         self._connection = connection
+        # A statement of several rows keeps the pages that it changes, to undo itself: a file of a few hundred kilobytes,
+        # opened, written and deleted with each commit. Not set before the migrations, whose sorting may need a real file.
+        connection.execute("PRAGMA temp_store = MEMORY")
         self._types = types
         self._upcasters = upcasters
         self._high_water = high_water

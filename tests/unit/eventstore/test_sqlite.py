@@ -129,6 +129,12 @@ async def test_appends_gather_into_few_commits(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_what_a_statement_undoes_itself_with_is_kept_in_memory(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    assert await store._writing.run(lambda connection: connection.execute("PRAGMA temp_store").fetchone()) == (2,)
+    await store.close()
+
+
 async def test_the_keeper_empties_the_write_ahead_log_when_nothing_happens(tmp_path: Path) -> None:
     clock = VirtualClock(T0)
     store = await opened(tmp_path, clock=clock)
