@@ -126,17 +126,23 @@ class Ingest:
         """
         if not events:
             return Receipt([], 0, 0)
-        size_bytes = _size_bytes(events)
-        if self._host.is_congested or not self._has_room(len(events), size_bytes):
-            self._full += 1
-            raise IntakeFull(f"{self._events} events of {self._bytes} bytes are under way")
-        self._host.admit(events)
-        call = self._begin(events, size_bytes, is_atomic)
+        size_bytes = self._admit(events)
+        call = self._begin(events, size_bytes, is_atomic, _future())
         return await (call.receipt if fold_timeout_s is None else _in_time(call, fold_timeout_s))
+
+    def begin(self, events: Sequence[NewEvent], receipt: asyncio.Future[Receipt]) -> None:
+        """``submit`` for who does not wait here: ``receipt`` gets the receipt, or the error. ``events`` : at least one.
+
+        Raises
+        ------
+        IntakeFull, MailboxFull
+            Nothing of this call will be stored.
+        """
+        self._begin(events, self._admit(events), False, receipt)
 
     async def record(self, events: Sequence[NewEvent], *, is_atomic: bool = False) -> Receipt:
         """Store and fold without a bound: for events of the system itself, which bounds them in its own way."""
-        return await self._begin(events, _size_bytes(events), is_atomic).receipt
+        return await self._begin(events, _size_bytes(events), is_atomic, _future()).receipt
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -146,14 +152,25 @@ class Ingest:
     def statistics(self) -> IntakeStatistics:
         return IntakeStatistics(events=self._events, size_bytes=self._bytes, full=self._full)
 
+    def _admit(self, events: Sequence[NewEvent]) -> int:
+        """How many bytes it is that have room. Raises ``IntakeFull`` or ``MailboxFull``."""
+        size_bytes = _size_bytes(events)
+        if self._host.is_congested or not self._has_room(len(events), size_bytes):
+            self._full += 1
+            raise IntakeFull(f"{self._events} events of {self._bytes} bytes are under way")
+        self._host.admit(events)
+        return size_bytes
+
     def _has_room(self, events: int, size_bytes: int) -> bool:
         if self._events == 0:
             return True
         return self._events + events <= self._max_events and self._bytes + size_bytes <= self._max_bytes
 
-    def _begin(self, events: Sequence[NewEvent], size_bytes: int, is_atomic: bool) -> _Call:
+    def _begin(
+        self, events: Sequence[NewEvent], size_bytes: int, is_atomic: bool, receipt: asyncio.Future[Receipt]
+    ) -> _Call:
         """The request, with its receipt once it is folded. Whether anybody still waits for it then changes nothing."""
-        call = _Call(events, size_bytes, asyncio.get_running_loop().create_future())
+        call = _Call(events, size_bytes, receipt)
         self._events += len(events)
         self._bytes += size_bytes
         if is_atomic:  # stored whole or not at all, so it is an append by itself
@@ -293,6 +310,10 @@ class Ingest:
             call.is_under_way = False
             self._events -= len(call.events)
             self._bytes -= call.size_bytes
+
+
+def _future() -> asyncio.Future[Receipt]:
+    return asyncio.get_running_loop().create_future()
 
 
 def _size_bytes(events: Sequence[NewEvent]) -> int:

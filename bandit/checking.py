@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bandit.candidates import Candidates, candidates
 from bandit.distribution import Share, check_shares
 from bandit.events import columns_fingerprint
 from bandit.learners.learner import Arm
@@ -30,8 +31,9 @@ class CompiledPolicy(NamedTuple):
     """A version of a policy, ready to decide.
 
     ``eligible`` holds the conditions by arm, ``reads`` the references of all features and predictions that the
-    conditions are about. ``is_limited``: there are guardrails that may keep an arm from a lead. ``lost`` are expressions that
-    can no longer be compiled: they hold for nobody.
+    conditions are about. ``is_limited``: there are guardrails that may keep an arm from a lead. ``usual`` are the arms that may
+    act where a request says nothing of arms; None where none may, or a guardrail has to be asked. ``lost`` are
+    expressions that can no longer be compiled: they hold for nobody.
     """
 
     name: str
@@ -46,6 +48,7 @@ class CompiledPolicy(NamedTuple):
     shares: Mapping[str, Share]
     reads: tuple[str, ...]
     is_limited: bool
+    usual: Candidates | None
     lost: tuple[Fault, ...]
 
 
@@ -86,19 +89,25 @@ def compile_policy(
     eligible = {arm: compiled(text, f"guardrails.eligible.{arm}") for arm, text in rails.eligible.items()}
     opt_out = None if rails.opt_out is None else compiled(rails.opt_out, "guardrails.opt_out")
     conditions = [each for each in (*eligible.values(), opt_out) if each is not None]
+    arms = tuple(Arm(arm.id, arm.features) for arm in policy.arms)
+    enabled = frozenset(arm.id for arm in policy.arms if arm.enabled)
+    shares = {arm: Share(share.min, share.max) for arm, share in rails.share.items()}
+    running = [arm for arm in arms if arm.id in enabled]
+    is_limited = bool(eligible or rails.opt_out is not None or rails.per_day or rails.per_lead_week != WeekLimits())
     return CompiledPolicy(
         name=name,
         version=version,
         policy=policy,
         columns=tuple(columns),
         fingerprint=columns_fingerprint(columns),
-        arms=tuple(Arm(arm.id, arm.features) for arm in policy.arms),
-        enabled=frozenset(arm.id for arm in policy.arms if arm.enabled),
+        arms=arms,
+        enabled=enabled,
         eligible=eligible,
         opt_out=opt_out,
-        shares={arm: Share(share.min, share.max) for arm, share in rails.share.items()},
+        shares=shares,
         reads=tuple(dict.fromkeys(name for each in conditions for name in each.reads)),
-        is_limited=bool(eligible or rails.opt_out is not None or rails.per_day or rails.per_lead_week != WeekLimits()),
+        is_limited=is_limited,
+        usual=None if is_limited or not running else candidates(policy, shares, arms, running),
         lost=tuple(lost),
     )
 

@@ -17,15 +17,16 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from bandit.candidates import Candidates, candidates
 from bandit.checking import CompiledPolicy, arms_faults, features_faults
-from bandit.distribution import ANY_SHARE, checked, clipped, drawn, is_exploit, ranked, with_floor
-from bandit.events import DecisionMade, Imitation, LoggedArm, Reason, pack_vector, unpack_vector
+from bandit.distribution import checked, clipped, drawn, is_exploit, ranked, with_floor
+from bandit.events import DecisionMade, Imitation, Reason, pack_vector, unpack_vector
 from bandit.guardrails import Known, eligible_arms, is_held_out
-from bandit.learners.learner import Arm, Context, Predictor
+from bandit.learners.learner import Arm, Context, Prediction, Predictor
 from bandit.policy import ARMS_MAX, FEATURES_MAX, PolicyArm, Scalar, channel_of
 from eventstore.envelope import EXPECTED_LEAD, is_lead
 from eventstore.wording import Fault, shorten
-from kernel.errors import BanditError, InvalidDefinition, InvalidProbability
+from kernel.errors import BanditError, InvalidDefinition, InvalidProbability, NobodyEligible
 
 #: The greatest number of members of a list of requests.
 DECISIONS_MAX = 100
@@ -85,6 +86,21 @@ class Replayed(NamedTuple):
     is_same: bool
 
 
+class Asked(NamedTuple):
+    """One of the decisions that are made together."""
+
+    request: Request
+    known: Known
+    decision_id: str
+
+
+class _Said(NamedTuple):
+    """Why the baseline acts whatever the model says; else what it says, None where it says nothing."""
+
+    forced: Reason | None
+    prediction: Prediction | None
+
+
 class _Choice(NamedTuple):
     place: int
     distribution: list[float]
@@ -119,12 +135,69 @@ def decide(policy: CompiledPolicy, model: Model, request: Request, known: Known,
     NobodyEligible
         Nothing is to be logged then.
     """
+    (made,) = decide_many(policy, model, [Asked(request, known, decision_id)])
+    if isinstance(made, NobodyEligible):
+        raise made
+    return made
+
+
+def decide_many(
+    policy: CompiledPolicy, model: Model, all_asked: Sequence[Asked]
+) -> list[DecisionMade | NobodyEligible]:
+    """Several decisions, each what ``decide`` makes of it alone, bit for bit, or raises: the model is asked once for many.
+
+    None of them knows of the others: whoever has budgets to keep hands in the next one when the last one is counted.
+    """
+    found = [_candidates(policy, each) for each in all_asked]
+    forced = [_forced(policy, each.request) for each in all_asked]
+    said = _said(policy, model, all_asked, found, forced)
+    return [
+        each
+        if isinstance(each, NobodyEligible)
+        else _made(policy, model, all_asked[place], each, _Said(why, said[place]))
+        for place, (each, why) in enumerate(zip(found, forced, strict=True))
+    ]
+
+
+def _said(
+    policy: CompiledPolicy,
+    model: Model,
+    all_asked: Sequence[Asked],
+    found: Sequence[Candidates | NobodyEligible],
+    forced: Sequence[Reason | None],
+) -> list[Prediction | None]:
+    """What the model says of each, where it has to be asked and says anything: in one question where the arms are the same."""
+    said: list[Prediction | None] = [None] * len(all_asked)
+    usual: list[int] = []
+    for place, (each, why) in enumerate(zip(found, forced, strict=True)):
+        if why is None and each is policy.usual:
+            usual.append(place)
+        elif why is None and not isinstance(each, NobodyEligible):
+            said[place] = _predictions(model, [_context(all_asked[place])], each.arms)[0]
+    if policy.usual is not None and usual:
+        contexts = [_context(all_asked[place]) for place in usual]
+        for place, prediction in zip(usual, _predictions(model, contexts, policy.usual.arms), strict=True):
+            said[place] = prediction
+    return said
+
+
+def _candidates(policy: CompiledPolicy, asked: Asked) -> Candidates | NobodyEligible:
+    request = asked.request
+    if policy.usual is not None and request.arms is None and not request.exclude:
+        return policy.usual
     arms = policy.arms if request.arms is None else tuple(Arm(arm.id, arm.features) for arm in request.arms)
     is_given, exclude = request.arms is not None, frozenset(request.exclude)
-    eligible = eligible_arms(policy, arms, is_given=is_given, exclude=exclude, known=known)
-    choice = _chosen(policy, model, request, known, arms, eligible, decision_id)
-    arm = eligible[choice.place]
-    names = {each.id for each in eligible}
+    try:
+        eligible = eligible_arms(policy, arms, is_given=is_given, exclude=exclude, known=asked.known)
+    except NobodyEligible as error:
+        return error
+    return candidates(policy.policy, policy.shares, arms, eligible)
+
+
+def _made(policy: CompiledPolicy, model: Model, asked: Asked, eligible: Candidates, said: _Said) -> DecisionMade:
+    request, known, decision_id = asked
+    choice = _chosen(policy, asked, eligible, said)
+    arm = eligible.arms[choice.place]
     return DecisionMade(
         decision_id=decision_id,
         policy=policy.name,
@@ -133,10 +206,10 @@ def decide(policy: CompiledPolicy, model: Model, request: Request, known: Known,
         context=pack_vector(known.context),
         columns=policy.fingerprint,
         named=request.context,
-        arms=[LoggedArm(each.id, dict(each.features)) for each in eligible],
+        arms=eligible.logged,
         distribution=choice.distribution,
         scores=choice.scores,
-        ineligible=[each.id for each in arms if each.id not in names],
+        ineligible=eligible.ineligible,
         arm=arm.id,
         probability=choice.distribution[choice.place],
         reason=choice.reason,
@@ -148,62 +221,63 @@ def decide(policy: CompiledPolicy, model: Model, request: Request, known: Known,
     )
 
 
-def _chosen(
-    policy: CompiledPolicy,
-    model: Model,
-    request: Request,
-    known: Known,
-    arms: Sequence[Arm],
-    eligible: Sequence[Arm],
-    decision_id: str,
-) -> _Choice:
-    rails = policy.policy.guardrails
-    acting = _acting(policy, arms, eligible)
+def _forced(policy: CompiledPolicy, request: Request) -> Reason | None:
+    """Why the baseline acts without a question to the model."""
     if is_held_out(policy, request.lead):
-        return _Choice(acting, _only(acting, len(eligible)), None, "holdout")
-    if rails.kill:
-        return _Choice(acting, _only(acting, len(eligible)), None, "forced")
-    ids = [arm.id for arm in eligible]
-    distribution, scores = _distribution(policy, model, Context(known.context, request.context), eligible)
-    index = drawn(distribution, policy.policy.seed, decision_id)
-    if rails.apprentice:
+        return "holdout"
+    return "forced" if policy.policy.guardrails.kill else None
+
+
+def _chosen(policy: CompiledPolicy, asked: Asked, eligible: Candidates, said: _Said) -> _Choice:
+    acting, ids = eligible.acting, eligible.ids
+    if said.forced is not None:
+        return _Choice(acting, _only(acting, len(ids)), None, said.forced)
+    distribution, scores = _distribution(policy, eligible, said.prediction)
+    index = drawn(distribution, policy.policy.seed, asked.decision_id)
+    if policy.policy.guardrails.apprentice:
         imitation = Imitation(ids[index], distribution[index], ids[ranked(ids, distribution)[0]])
-        return _Choice(acting, _only(acting, len(eligible)), scores, "forced", imitation)
+        return _Choice(acting, _only(acting, len(ids)), scores, "forced", imitation)
     reason: Reason = "exploit" if is_exploit(index, ids, distribution) else "explore"
     return _Choice(index, distribution, scores, reason)
-
-
-def _acting(policy: CompiledPolicy, arms: Sequence[Arm], eligible: Sequence[Arm]) -> int:
-    """Where the baseline stands among the eligible; the first of them where it may not act.
-
-    Without a baseline of the policy's among the arms, the first arm of the request is it.
-    """
-    ids = [arm.id for arm in arms]
-    baseline = policy.policy.baseline if policy.policy.baseline in ids else ids[0]
-    return next((index for index, arm in enumerate(eligible) if arm.id == baseline), 0)
 
 
 def _only(index: int, count: int) -> list[float]:
     return [1.0 if each == index else 0.0 for each in range(count)]
 
 
-def _distribution(
-    policy: CompiledPolicy, model: Model, context: Context, eligible: Sequence[Arm]
-) -> tuple[list[float], list[float] | None]:
-    scores: list[float] | None = None
+def _context(asked: Asked) -> Context:
+    return Context(asked.known.context, asked.request.context)
+
+
+def _predictions(model: Model, contexts: Sequence[Context], arms: Sequence[Arm]) -> list[Prediction | None]:
+    """What the model says of each context; None of one that it says nothing of."""
     try:
-        prediction = model.predictor.predict(context, eligible)
-        probabilities = checked(prediction.probabilities)
-        if not len(probabilities) == len(prediction.scores) == len(eligible):
-            raise InvalidProbability(f"{len(eligible)} probabilities and scores", len(probabilities))
-        scores = [score if math.isfinite(score) else 0.0 for score in prediction.scores]
+        if len(contexts) > 1:
+            return list(model.predictor.predict_many(contexts, arms))
+        return [model.predictor.predict(contexts[0], arms)]
+    except BanditError:
+        if len(contexts) == 1:
+            return [None]
+        return [said for each in contexts for said in _predictions(model, [each], arms)]
+
+
+def _distribution(
+    policy: CompiledPolicy, eligible: Candidates, said: Prediction | None
+) -> tuple[list[float], list[float] | None]:
+    count, scores = len(eligible.ids), None
+    try:
+        if said is None:
+            raise InvalidProbability("a prediction", None)
+        probabilities = checked(said.probabilities)
+        if not len(probabilities) == len(said.scores) == count:
+            raise InvalidProbability(f"{count} probabilities and scores", len(probabilities))
+        scores = [score if math.isfinite(score) else 0.0 for score in said.scores]
     except BanditError:  # the service owns the distribution: a model that gives none must not stop decisions
-        probabilities = [1.0 / len(eligible)] * len(eligible)
+        probabilities = [1.0 / count] * count
     floor = policy.policy.floor
     probabilities = with_floor(probabilities, floor)
-    if policy.shares:
-        shares = [policy.shares.get(arm.id, ANY_SHARE) for arm in eligible]
-        probabilities = clipped(probabilities, shares, floor)
+    if eligible.bounds is not None:
+        probabilities = clipped(probabilities, eligible.bounds, floor)
     return probabilities, scores
 
 

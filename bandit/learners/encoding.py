@@ -8,12 +8,12 @@ corrected. Whatever a learner scales besides, it scales from its sums.
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from bandit.learners.learner import Context, FloatVector, Observation, Scalar
+from bandit.learners.learner import Context, FloatMatrix, FloatVector, Observation, Scalar
 from kernel.errors import ContextWidthMismatch, InvalidProbability, InvalidReward, NoEligibleArm
 
 _BITS_OF_1: Final = 0x3FF << 52
@@ -67,6 +67,25 @@ def columns(context: Context, width: int) -> tuple[FloatVector, list[int]]:
     if np.logical_and.reduce(known):
         return squashed(values), []
     return squashed(np.where(known, values, 0.0)), np.flatnonzero(~known).tolist()
+
+
+def column_rows(contexts: Sequence[Context], width: int) -> tuple[FloatMatrix, FloatMatrix | None]:
+    """``columns`` of several contexts, a row each; and a matrix that is 1 where a column was null, None where none was.
+
+    Raises
+    ------
+    ContextWidthMismatch
+        One has not ``width`` of them.
+    """
+    rows = [context.values for context in contexts]
+    for row in rows:
+        if row.shape != (width,):
+            raise ContextWidthMismatch(width, row.size)
+    values = np.array(rows) if len(rows) > 1 else rows[0][None]
+    known = np.isfinite(values)
+    if np.logical_and.reduce(known.ravel()):
+        return squashed(values), None
+    return squashed(np.where(known, values, 0.0)), np.subtract(1.0, known)
 
 
 def tokens(block: str, named: Mapping[str, Scalar]) -> Iterator[tuple[Token, float]]:

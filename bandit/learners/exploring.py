@@ -10,12 +10,9 @@ from hashlib import shake_128
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bandit.chance import digest
-from bandit.learners.learner import FloatVector
-
-FloatMatrix = NDArray[np.float64]
+from bandit.learners.learner import FloatMatrix, FloatVector
 
 
 @lru_cache(maxsize=64)
@@ -35,13 +32,20 @@ def normals(seed: int, name: str, draws: int) -> FloatVector:
     return shuffled
 
 
-def winning_shares(samples: FloatMatrix) -> list[float]:
-    """The share of draws that each arm wins. ``samples`` : shape (n_arms, n_draws)."""
-    wins = np.bincount(samples.argmax(axis=0), minlength=len(samples))
-    return (wins / samples.shape[1]).tolist()  # type: ignore[no-any-return]
+def winning_shares(samples: FloatMatrix) -> FloatMatrix:
+    """The share of draws that each arm wins. ``samples`` : shape (n_arms, n_draws), of several contexts one more before."""
+    arms, draws = samples.shape[-2:]
+    winners = samples.argmax(axis=-2)
+    if samples.ndim == 2:
+        wins = np.bincount(winners, minlength=arms)
+    else:
+        winners += np.arange(0, len(samples) * arms, arms)[:, None]
+        wins = np.bincount(winners.ravel(), minlength=len(samples) * arms).reshape(-1, arms)
+    shares: FloatMatrix = wins / draws
+    return shares
 
 
-def inverse_gaps(scores: FloatVector, gamma: float) -> list[float]:
+def inverse_gaps(scores: FloatVector, gamma: float) -> FloatVector:
     """SquareCB: 1 / (n + γ · gap) for each arm but the best, which gets the rest. Scores in units of their spread.
 
     References
@@ -49,7 +53,7 @@ def inverse_gaps(scores: FloatVector, gamma: float) -> list[float]:
     Foster, Rakhlin: Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles (2020).
     """
     best = int(scores.argmax())
-    shares = 1.0 / (len(scores) + gamma * (scores[best] - scores))
+    shares: FloatVector = 1.0 / (len(scores) + gamma * (scores[best] - scores))
     shares[best] = 0.0
     shares[best] = 1.0 - shares.sum()
-    return shares.tolist()  # type: ignore[no-any-return]
+    return shares

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from bandit.learners.exploring import FloatMatrix, inverse_gaps, normals, winning_shares
-from bandit.learners.learner import Arm, Context, FloatVector, Prediction
+from bandit.learners.exploring import inverse_gaps, normals, winning_shares
+from bandit.learners.learner import Arm, Context, FloatMatrix, FloatVector, Prediction
 from bandit.learners.linear_args import LinearArgs
 from bandit.learners.slots import Slots
 from kernel.errors import NoEligibleArm
@@ -34,6 +34,8 @@ _LEVEL_PRECISION: Final = 1e-6
 #: How many observations the spread of rewards counts as, beside the residuals, in the noise.
 _NOISE_PRIOR: Final = 1.0
 _SELECTIONS_MAX: Final = 64
+#: Drawn for several contexts at once: half a megabyte.
+_SAMPLES_MAX: Final = 2**16
 
 
 class Totals(NamedTuple):
@@ -108,7 +110,7 @@ class Posterior:
         self._z = np.concatenate([[0], slots.arm_places()]).astype(np.intp)
         centres, scales = scaling
         self._centres, self._scales = centres, scales
-        self._x_centres, self._x_scales = centres[self._x], 1.0 / scales[self._x]
+        self._x_centres, self._x_scales = centres[self._x], scales[self._x]
         self._prior = np.full(len(self._x), args.ridge)
         self._prior[0] = _OWN_LEVEL_PRECISION
         self._make_stacks(len(sums[0]), before)
@@ -178,21 +180,47 @@ class Posterior:
     def predict(self, context: Context, arms: Sequence[Arm]) -> Prediction:
         if not arms:
             raise NoEligibleArm
-        x = ((self._slots.context_row(context) - self._centres) / self._scales)[self._x]
         chosen = self._selection(tuple(arms))
-        p, n = len(x), len(arms)
-        products = (chosen.stack @ x).reshape(n, -1)
-        u = chosen.features - products[:, p:-1]
-        scores = products[:, -1] + u @ self._beta
+        shares, scores = self._shares(chosen, self._standardised_contexts([context])[0])
+        return Prediction(shares.tolist(), scores.tolist())
+
+    def predict_many(self, contexts: Sequence[Context], arms: Sequence[Arm]) -> list[Prediction]:
+        if not arms:
+            raise NoEligibleArm
+        chosen, step = self._selection(tuple(arms)), max(1, _SAMPLES_MAX // (len(arms) * self._args.draws))
+        said: list[Prediction] = []
+        for start in range(0, len(contexts), step):
+            shares, scores = self._shares(chosen, self._standardised_contexts(contexts[start : start + step]))
+            said += map(Prediction, shares.tolist(), scores.tolist())
+        return said
+
+    def _standardised_contexts(self, contexts: Sequence[Context]) -> FloatMatrix:
+        """Shape (contexts, p, 1)."""
+        rows = self._slots.context_rows(contexts)
+        rows -= self._x_centres
+        rows /= self._x_scales
+        return rows[:, :, None]
+
+    def _shares(self, chosen: _Selection, x: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+        """Probabilities and scores: shape (arms,), where ``x`` is one context's, else (contexts, arms).
+
+        One product for all contexts would be faster still, but BLAS adds in another order for another number of them: numpy
+        takes the product with each by itself here, so that what is said of one does not depend on the others.
+        """
+        p, n = len(self._x), len(chosen.arms)
+        products = (chosen.stack @ x).reshape(*x.shape[:-2], n, -1)
+        u = chosen.features - products[..., p:-1]
+        scores = products[..., -1] + u @ self._beta
         if n == 1:
-            return Prediction([1.0], scores.tolist())
+            return np.ones_like(scores), scores
         if self._args.exploration == "squarecb":
-            return Prediction(inverse_gaps(scores, self._gamma), scores.tolist())
-        own = np.sqrt(np.maximum(products[:, :p] @ x, 0.0)) * (self._deviation * self._args.scale)
-        samples = own[:, None] * chosen.draws
+            shares = [inverse_gaps(each, self._gamma) for each in scores.reshape(-1, n)]
+            return np.array(shares).reshape(scores.shape), scores
+        own = np.sqrt(np.maximum(products[..., :p] @ x, 0.0)) * (self._deviation * self._args.scale)
+        samples = own * chosen.draws
         samples += u @ self._shared_draws
-        samples += scores[:, None]
-        return Prediction(winning_shares(samples), scores.tolist())
+        samples += scores[..., None]
+        return winning_shares(samples), scores
 
     def _selection(self, arms: tuple[Arm, ...]) -> _Selection:
         key = tuple([arm.id for arm in arms])
@@ -207,6 +235,6 @@ class Posterior:
         places = [self._arms.places.get(arm.id, 0) for arm in arms]
         rows = np.array([self._slots.arm_row(arm) for arm in arms])
         rows[:, 0] = 1.0
-        features = ((rows - self._centres) / self._scales)[:, self._z]
+        features = np.ascontiguousarray(((rows - self._centres) / self._scales)[:, self._z])
         draws = np.array([normals(self._arms.seed, f"arm {arm.id}", self._args.draws) for arm in arms])
         return _Selection(arms, self._stack[places].reshape(-1, len(self._x)), features, draws)

@@ -64,6 +64,9 @@ class StillPredictor:
             chosen = [1.0 / len(arms)] * len(arms)
         return Prediction(chosen, [0.0] * len(arms))
 
+    def predict_many(self, contexts: Sequence[Context], arms: Sequence[Arm]) -> list[Prediction]:
+        return [self.predict(context, arms) for context in contexts]
+
 
 def _check_width(context: Context, width: int) -> None:
     if context.values.shape != (width,):

@@ -5,20 +5,31 @@ is encoded again later gives the same row, longer by zeros. Past ``OWN`` slots o
 ``SHARED`` of them by hash: names without end (a city, a campaign) cost accuracy then, never memory.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bandit.chance import digest
-from bandit.learners.encoding import Token, columns, null_column, tokens
-from bandit.learners.learner import Arm, Context, FloatVector
+from bandit.learners.encoding import Token, column_rows, columns, null_column, tokens
+from bandit.learners.learner import Arm, Context, FloatMatrix, FloatVector
 
 #: Slots of one's own: tokens of contexts (nulls of columns and what requests add), tokens of arms.
 OWN: Final = {"context": 64, "arm": 32}
 #: Slots that the tokens after them share.
 SHARED: Final = 16
+
+
+class _ContextSlots(NamedTuple):
+    """Looked up once, for as long as no token comes.
+
+    ``slots`` : where the slots of context tokens stand in a row of the context alone, by their place; ``of_nulls`` : 1
+    where the null of a column (row) has its slot (column).
+    """
+
+    slots: dict[int, int]
+    of_nulls: FloatMatrix
 
 
 class Slots:
@@ -27,7 +38,7 @@ class Slots:
     def __init__(self, width: int, keys: list[Token] | None = None) -> None:
         self.width = width
         self.keys = keys or []
-        self._nulls: list[int | None] | None = None
+        self._own: _ContextSlots | None = None
         self._places = {key: 1 + width + index for index, key in enumerate(self.keys)}
 
     @property
@@ -59,26 +70,33 @@ class Slots:
             row[place] += value
         return row
 
-    def context_row(self, context: Context) -> FloatVector:
-        """Encode a context alone: a token without a slot is left out."""
-        numbers, nulls = columns(context, self.width)
-        row = np.zeros(self.size)
-        row[0] = 1.0
-        row[1 : 1 + self.width] = numbers
-        if nulls:
-            places = self._places_of_nulls()
-            for index in nulls:
-                if (place := places[index]) is not None:
-                    row[place] += 1.0
-        if context.named:
-            self._add(row, tokens("request", context.named))
-        return row
+    def context_rows(self, contexts: Sequence[Context]) -> FloatMatrix:
+        """Encode contexts alone, a row each, of the constant and ``context_places``. A token without a slot is left out."""
+        width = self.width
+        numbers, nulls = column_rows(contexts, width)
+        own = self._context_slots()
+        rows = np.empty((len(contexts), 1 + width + len(own.slots)))
+        rows[:, 0] = 1.0
+        rows[:, 1 : 1 + width] = numbers
+        # Sums of ones: exact in any order.
+        rows[:, 1 + width :] = 0.0 if nulls is None else nulls @ own.of_nulls
+        for row, context in zip(rows, contexts, strict=True):
+            if context.named:
+                for token, value in tokens("request", context.named):
+                    if (place := self._known(token)) is not None:
+                        row[own.slots[place]] += value
+        return rows
 
-    def _places_of_nulls(self) -> list[int | None]:
-        """Where the null of each column stands: looked up once for as long as no token comes."""
-        if self._nulls is None:
-            self._nulls = [self._known(null_column(index)) for index in range(self.width)]
-        return self._nulls
+    def _context_slots(self) -> "_ContextSlots":
+        if self._own is None:
+            places = enumerate(self.context_places()[self.width :].tolist(), 1 + self.width)
+            slots = {place: at for at, place in places}
+            of_nulls = np.zeros((self.width, len(slots)))
+            for index in range(self.width):
+                if (place := self._known(null_column(index))) is not None:
+                    of_nulls[index, slots[place] - 1 - self.width] = 1.0
+            self._own = _ContextSlots(slots, of_nulls)
+        return self._own
 
     def _known(self, token: Token) -> int | None:
         return self._places.get(token) or self._places.get(_shared(token))
@@ -104,7 +122,7 @@ class Slots:
         key = token if taken < OWN[block] else _shared(token)
         if key not in self._places:
             self._places[key] = self.size
-            self._nulls = None
+            self._own = None
             self.keys.append(key)
         return self._places[key]
 

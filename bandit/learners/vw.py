@@ -198,6 +198,9 @@ class VwPredictor:
         said, costs = self.space.ask(features, arms)
         return Prediction(sanitised(said, len(arms)), [0.0 - cost if math.isfinite(cost) else 0.0 for cost in costs])
 
+    def predict_many(self, contexts: Sequence[Context], arms: Sequence[Arm]) -> list[Prediction]:
+        return [self.predict(context, arms) for context in contexts]
+
 
 def _scaled(scaling: Scaling, numbers: FloatVector, nulls: list[int]) -> FloatVector:
     """The columns standardised; a null is their centre."""

@@ -10,24 +10,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from bandit.deciding import Decision, Model, Request, answer, check_request, decide
+from bandit.deciding import Decision, Request, answer, check_request
 from bandit.events import (
     DecisionMade,
-    decision_event,
     decision_event_id,
     decision_stream,
     payload_of,
 )
-from bandit.guardrails import Known, with_others
-from bandit.ledger import NO_DECISIONS, Ledger, LedgerKind, WeekCounts
 from eventstore.event import Event, Stream
 from eventstore.store import Refused
 from gateway.orgs import Org
-from gateway.policies.context import ContextPlan, market_values
+from gateway.policies.context import market_values
 from gateway.policies.policies import OrgPolicies, policy_key
+from gateway.policies.rounds import Asking, Rounds
 from gateway.problems import Invalid, Problem
-from kernel.errors import InvalidDefinition, NobodyEligible
-from projections.entity import FoldedEntity
+from kernel.errors import InvalidDefinition
 
 if TYPE_CHECKING:
     from gateway.service import Service
@@ -40,6 +37,7 @@ class Decider:
 
     def __init__(self, service: "Service") -> None:
         self._service = service
+        self._rounds = Rounds(service)
         self._turns: dict[Stream, tuple[asyncio.Lock, int]] = {}
         self._named: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
@@ -75,28 +73,20 @@ class Decider:
         self, policies: OrgPolicies, name: str, request: Request, stream: Stream, decision_id: str
     ) -> DecisionMade:
         service, activity, key = self._service, self._service.policies.activity, policy_key(policies.org, name)
-        while True:
+        made: DecisionMade | None = None
+        while made is None:  # again where something moved on while something else was read
             plan = policies.plan(name, await policies.entity(name))
             market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else {}
-            lead = await self._lead(stream)  # last: another event may replace an entity that was given out
-            entity = await policies.entity(name)  # does not wait, unless it changed while something was read
-            if policies.plan(name, entity) is plan:
-                break
-        now_us = service.clock.now_us()
-        lead.read(now_us)
-        values = plan.conditions(lead, market)
-        week = week_of(lead, name, now_us) if plan.limits_weeks else NO_DECISIONS
-        today = activity.today(key, now_us)
-        if service.part.parts > 1:
-            today = with_others(today, plan.policy.policy.guardrails.per_day, *service.part)
-        known = Known(values.get, plan.vector(lead, market), week, today)
-        made = _chosen(plan, policies.model(entity), request, known, decision_id)
-        activity.reserve(key, decision_id, made.arm, now_us)
-        try:
-            receipt = await service.ingest.submit([decision_event(stream, made, now_us)])
-        except Exception:  # not a cancellation: that leaves the append under way, and what it uses up is used
-            activity.release(key, decision_id)
-            raise
+            is_known = await self._is_known(stream)
+            asking = Asking(policies, name, plan, request, stream, decision_id, market=market, is_lead_known=is_known)
+            self._rounds.add(asking)
+            try:
+                receipt = await asking.receipt
+            except Exception:  # not a cancellation: that leaves the append under way, and what it uses up is used
+                if asking.made is not None:
+                    activity.release(key, decision_id)
+                raise
+            made = asking.made
         outcome = receipt.outcomes[0]
         if isinstance(outcome, Refused):
             activity.release(key, decision_id)
@@ -104,13 +94,11 @@ class Decider:
         service.decided[made.reason] += 1
         return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else made
 
-    async def _lead(self, stream: Stream) -> FoldedEntity:
-        """The lead in memory; one without events where nobody has heard of it, or nobody was named."""
-        service = self._service
-        lead = service.awake(stream)
-        if lead is None and stream.kind == "lead":
-            (lead,) = await service.wake([stream])
-        return service.empty(stream) if lead is None else lead
+    async def _is_known(self, stream: Stream) -> bool:
+        """Whether there is a lead with events; it is in memory then."""
+        if self._service.awake(stream) is not None:
+            return True
+        return stream.kind == "lead" and (await self._service.wake([stream]))[0] is not None
 
 
 def check(request: Request) -> None:
@@ -119,20 +107,6 @@ def check(request: Request) -> None:
         check_request(request)
     except InvalidDefinition as error:
         raise Problem("invalid_body", str(error), errors=[Invalid(*fault) for fault in error.faults]) from error
-
-
-def week_of(lead: FoldedEntity, policy: str, now_us: int) -> WeekCounts:
-    """What was decided for a lead within the last seven days."""
-    ledger = lead.companion(LedgerKind.name)
-    return ledger.week(policy, now_us) if isinstance(ledger, Ledger) else NO_DECISIONS
-
-
-def _chosen(plan: ContextPlan, model: Model, request: Request, known: Known, decision_id: str) -> DecisionMade:
-    try:
-        return decide(plan.policy, model, request, known, decision_id)
-    except NobodyEligible as error:
-        status = 422 if error.by == "request" else 409
-        raise Problem("no_eligible_arm", f"the {error.by} left no arm", status=status) from error
 
 
 def _same(event: Event, policy: str, request: Request) -> DecisionMade:

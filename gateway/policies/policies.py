@@ -78,11 +78,14 @@ class OrgPolicies:
 
     async def any_entity(self, name: str) -> PolicyEntity | None:
         """A policy that there is or was."""
-        stream = policy_stream(self.org.name, name)
-        found = self._host.awake(stream)
+        found = self.awake(name)
         if found is None and name in self.names:
-            found = await self._host.entity(stream)
-        return cast("PolicyEntity | None", found)
+            found = cast("PolicyEntity | None", await self._host.entity(policy_stream(self.org.name, name)))
+        return found
+
+    def awake(self, name: str) -> PolicyEntity | None:
+        """The same, if it is in memory and idle."""
+        return cast("PolicyEntity | None", self._host.awake(policy_stream(self.org.name, name)))
 
     def plan(self, name: str, entity: PolicyEntity) -> ContextPlan:
         """The current version, ready to decide under the service of today."""

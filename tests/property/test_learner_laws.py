@@ -78,6 +78,17 @@ def test_what_is_drawn_from_is_a_distribution_that_keeps_the_floor(
     assert clipped(mixed, [ANY_SHARE] * len(eligible), floor) == pytest.approx(mixed)
 
 
+@pytest.mark.parametrize("of", LEARNERS, ids=lambda each: f"{each.kind} {each.exploration}")
+@settings(max_examples=15, deadline=None)
+@given(st.lists(observations(), max_size=12), st.lists(contexts, min_size=1, max_size=40), arms)
+def test_what_is_said_of_a_context_does_not_depend_on_those_asked_about_with_it(
+    of: LearnerSettings, seen: list[Observation], all_contexts: list[Context], eligible: tuple[Arm, ...]
+) -> None:
+    reader = taught(made(of), seen).reader()
+    alone = [reader.predict(each, eligible) for each in all_contexts]
+    assert reader.predict_many(all_contexts, eligible) == alone
+
+
 @pytest.mark.parametrize("of", EXACT, ids=lambda each: f"{each.kind} {each.exploration}")
 @settings(max_examples=15, deadline=None)
 @given(st.lists(observations(), max_size=12), st.integers(0, 12), st.booleans())

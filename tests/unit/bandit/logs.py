@@ -63,6 +63,9 @@ class Said:
         said = self._probabilities or [1 / len(arms)] * len(arms)
         return Prediction(said, [float(i) for i in range(len(arms))])
 
+    def predict_many(self, contexts: Sequence[Context], arms: Sequence[Any]) -> list[Prediction]:
+        return [self.predict(each, arms) for each in contexts]
+
 
 def known(values: dict[str, Any] | None = None, **others: Any) -> Known:
     return Known((values or {}).get, np.array([3.0, 120.0]), **others)

@@ -64,7 +64,7 @@ def test_a_slot_is_for_good() -> None:
 
 def test_a_prediction_gives_no_slots() -> None:
     slots = Slots(3)
-    slots.context_row(context(math.nan, 0.0, 0.0, page="home"))
+    slots.context_rows([context(math.nan, 0.0, 0.0, page="home")])[0]
     slots.arm_row(Arm("a", {"agent": "ann"}))
     assert slots.size == 4
 
@@ -74,7 +74,7 @@ def test_names_without_end_share_slots() -> None:
     for number in range(1_000):
         slots.row(context(city=f"c{number}")._replace(values=np.empty(0)), Arm("a", {"campaign": str(number)}))
     assert slots.size <= 1 + sum(OWN.values()) + 2 * SHARED
-    late = slots.context_row(context(city="c999")._replace(values=np.empty(0)))
+    late = slots.context_rows([context(city="c999")._replace(values=np.empty(0))])[0]
     assert late.sum() == 2.0
 
 

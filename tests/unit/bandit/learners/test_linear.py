@@ -254,7 +254,9 @@ def test_draws_of_a_name_are_exact_quantiles_and_its_own() -> None:
 
 
 def test_shares_count_the_draws_that_an_arm_wins() -> None:
-    assert winning_shares(np.array([[1.0, 5.0, 0.0, 0.0], [0.0, 4.0, 2.0, 3.0]])) == [0.5, 0.5]
+    samples = np.array([[[1.0, 5.0, 0.0, 0.0], [0.0, 4.0, 2.0, 3.0]], [[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.5]]])
+    assert winning_shares(samples[0]).tolist() == [0.5, 0.5]
+    assert winning_shares(samples).tolist() == [[0.5, 0.5], [0.75, 0.25]]
 
 
 def test_squarecb_gives_by_the_inverse_of_the_gap() -> None:
