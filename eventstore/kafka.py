@@ -20,22 +20,20 @@ import structlog
 from eventstore.event import Event
 from eventstore.kafka_client import TROUBLE, Connections, KafkaOptions, describe
 from eventstore.kafka_copy import begin_following, note_offsets
-from eventstore.kafka_partition import PartitionWriter
+from eventstore.kafka_partition import PartitionWriter, records_of
 from eventstore.kafka_reader import TopicReader
-from eventstore.kafka_records import Record, partition_of, record_of
+from eventstore.kafka_records import Record, partition_of
 from eventstore.primary import Copy, OnAway
 from eventstore.sqlite import DEFAULT_OPTIONS, SqliteEventStore, SqliteOptions
 from eventstore.sqlite_writer import Note, Told
 from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
-from kernel.errors import OwnershipLost, RecordTooLarge, StoreFailed, StoreUnavailable
+from kernel.errors import OwnershipLost, StoreFailed, StoreUnavailable
 from kernel.fatal import OnFatal, exit_now
 
 #: Events of one commit while the copy follows.
 _ADOPT_EVENTS = 2000
-#: Events encoded between two turns of the loop: about 2 ms.
-_STEP_EVENTS = 512
 
 _log = structlog.get_logger(__name__)
 
@@ -165,12 +163,7 @@ class KafkaLog:
 
     async def _records_by_partition(self, events: Sequence[Event]) -> dict[int, list[Record]]:
         found: dict[int, list[Record]] = {}
-        partitions = len(self._writers)
-        for count, event in enumerate(events, 1):
-            record = record_of(event, self._upcasters)
-            if record.size_bytes > self._record_bytes:
-                raise RecordTooLarge("/".join(event.stream), self._record_bytes, record.size_bytes)
-            found.setdefault(partition_of(event.stream, record.key, partitions), []).append(record)
-            if count % _STEP_EVENTS == 0:
-                await asyncio.sleep(0)
+        records = await records_of(events, self._upcasters, self._record_bytes)
+        for event, record in zip(events, records, strict=True):
+            found.setdefault(partition_of(event.stream, record.key, len(self._writers)), []).append(record)
         return found

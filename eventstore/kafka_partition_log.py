@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,9 +25,9 @@ from eventstore.event import Event
 from eventstore.kafka_changelog import read_changelog
 from eventstore.kafka_client import TROUBLE, Connections, Topic, started
 from eventstore.kafka_copy import begin_following, note_offsets
-from eventstore.kafka_partition import PartitionWriter
+from eventstore.kafka_partition import PartitionWriter, records_of
 from eventstore.kafka_reader import TopicReader
-from eventstore.kafka_records import Claim, Record, read_record, record_of
+from eventstore.kafka_records import Claim, read_record
 from eventstore.primary import Copy, OnAway
 from eventstore.restoring import (
     Missing,
@@ -42,21 +41,17 @@ from eventstore.restoring import (
     restore,
 )
 from eventstore.snapshots import SnapshotStore
-from eventstore.sqlite import DEFAULT_OPTIONS, SqliteEventStore, SqliteOptions
 from eventstore.sqlite_writer import Note, Told
-from eventstore.types import EventTypes
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
 from kernel.errors import (
     CopyDiffers,
     NotLeading,
     OwnershipLost,
-    RecordTooLarge,
     StoreFailed,
     StoreUnavailable,
     TopicUnfit,
 )
-from kernel.fatal import OnFatal, exit_now
 from kernel.ids import Position
 
 #: Does what it is given, which answers with the events that the copy has then, and folds them.
@@ -66,8 +61,6 @@ Adopting = Callable[[Callable[[], Awaitable[Sequence[Event]]]], Coroutine[Any, A
 _ADOPT_EVENTS = 2000
 _PAGE_RECORDS = 500
 _POLL_MS = 500
-#: Events encoded between two turns of the loop: about 2 ms.
-_STEP_EVENTS = 512
 #: Missing events of one commit: appends wait for it, some milliseconds.
 _FILL_EVENTS = 500
 #: Of a changelog, in one commit.
@@ -77,35 +70,8 @@ _SNAPSHOTS = 500
 _log = structlog.get_logger(__name__)
 
 
-async def open_partition(
-    directory: Path,
-    log: "PartitionLog",
-    *,
-    types: EventTypes,
-    clock: Clock,
-    upcasters: Upcasters | None = None,
-    options: SqliteOptions = DEFAULT_OPTIONS,
-    on_fatal: OnFatal = exit_now,
-) -> SqliteEventStore:
-    """Open a partition's copy in a directory of its own, following, and bring it up to the partition's end.
-
-    Raises
-    ------
-    TopicUnfit, BrokersRefused, StoreUnavailable, LogIsNoCopy, LogNewerSchema, LogBehindHighWater
-    """
-    return await SqliteEventStore.open(
-        directory,
-        types=types,
-        clock=clock,
-        upcasters=upcasters or Upcasters(),
-        options=options,
-        on_fatal=on_fatal,
-        primary=log,
-    )
-
-
 class PartitionLog:
-    """``Primary`` of one partition.
+    """``Primary`` of one partition. The store that is opened with it follows, and is brought up to the partition's end.
 
     Parameters
     ----------
@@ -183,7 +149,7 @@ class PartitionLog:
         self.check()
         writer = self._writer
         assert writer is not None  # noqa: S101 - check has looked
-        records = await self._records(events)
+        records = await records_of(events, self._upcasters, self._topic.record_bytes)
         self._idle.clear()
         try:
             self.next_offset = await writer.write(records)
@@ -441,17 +407,6 @@ class PartitionLog:
         finally:
             if adopted.done() and not adopted.cancelled() and adopted.exception() is None:
                 self.next_offset = reached
-
-    async def _records(self, events: Sequence[Event]) -> list[Record]:
-        limit, records = self._topic.record_bytes, list[Record]()
-        for count, event in enumerate(events, 1):
-            record = record_of(event, self._upcasters)
-            if record.size_bytes > limit:
-                raise RecordTooLarge("/".join(event.stream), limit, record.size_bytes)
-            records.append(record)
-            if count % _STEP_EVENTS == 0:
-                await asyncio.sleep(0)
-        return records
 
 
 async def _straight(work: Callable[[], Awaitable[Sequence[Event]]]) -> None:

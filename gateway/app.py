@@ -21,7 +21,7 @@ from actors.wheel import TimerWheel
 from eventstore.event import NewEvent
 from eventstore.memory import MemoryEventStore
 from eventstore.snapshots import SnapshotStore
-from eventstore.sqlite import SqliteEventStore, SqliteOptions
+from eventstore.sqlite import SqliteEventStore
 from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.caches import Caches, LmdbCaches, MemoryCaches
@@ -61,6 +61,7 @@ from gateway.routes import (
 from gateway.routing import Route, RouteTable
 from gateway.service import Service
 from gateway.sharing import WHOLE, DividedRecorder, FollowingRecorder, Part, RecorderInTurns, always
+from gateway.sqlite import copy_options, sqlite_options
 from gateway.staleness import Staleness
 from kernel.clock import Clock
 from kernel.errors import SettingsError
@@ -257,10 +258,8 @@ async def _open_store(
         source = source_of("nodes.url", settings.sources)
         expected = "one process cannot open what nodes share: serve it with --node-url, ask a running node with --url"
         raise SettingsError("nodes.url", source, expected)
-    chosen = msgspec.structs.asdict(settings.store)
-    del chosen["kind"]
     if kind == "sqlite":
-        options = SqliteOptions(**chosen)
+        options = sqlite_options(settings.store)
         return await SqliteEventStore.open(
             paths.directory, types=types, clock=clock, options=options, on_fatal=on_fatal
         )
@@ -274,7 +273,7 @@ async def _open_store(
         owner=ids.uuid7(),
         types=types,
         clock=clock,
-        options=SqliteOptions(**{**chosen, "durability": "process"}),  # what a copy loses, the topic holds
+        options=copy_options(settings.store),
         on_fatal=on_fatal,
     )
 

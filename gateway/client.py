@@ -47,6 +47,17 @@ class Client:
         """The answer to ``GET /v1/orgs/{org}{path}``; ``path`` is percent-encoded."""
         return await self.send("GET", path, query=query)
 
+    async def items(self, path: str, *, limit: int) -> list[Any]:
+        """Everything that a list has, page after page of ``limit`` items."""
+        found: list[Any] = []
+        query = {"limit": str(limit)}
+        while True:
+            page = await self.get(path, query)
+            found += page["items"]
+            if page["cursor"] is None:
+                return found
+            query["cursor"] = page["cursor"]
+
     async def send(
         self,
         method: str,

@@ -4,7 +4,8 @@ aiohttp's middlewares cost a tenth of the throughput each; this is one call deep
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import cast
 
 import structlog
@@ -12,10 +13,10 @@ from aiohttp import web
 
 from gateway.auth import authorize, authorize_page, comes_from_loopback
 from gateway.keyring import Scope
+from gateway.orgs import Org
 from gateway.problems import Problem, code_of, respond
 from gateway.routing import MISSING, Handler, Route
 from gateway.service import Service
-from kernel.metrics import RouteTally
 from kernel.times import SECOND_US
 
 _log = structlog.get_logger(__name__)
@@ -25,16 +26,18 @@ def binder(service: Service) -> Callable[[Route], Handler]:
     """Makes the handler that serves a route of the table."""
 
     def bind(route: Route) -> Handler:
-        tally = service.metrics.route(route.method, route.path)
-        if route.access in ("open", "local"):
-            return _bind_open(service, route, tally)
-        return _bind_org(service, route, tally)
+        answer = partial(route.handler, service)
+        is_open = route.access in ("open", "local")
+        return bind_open(service, route, answer) if is_open else bind_org(service, route, answer)
 
     return bind
 
 
-def _bind_org(service: Service, route: Route, tally: RouteTally) -> Handler:
-    keyring, orgs, handler = service.keyring, service.orgs, route.handler
+def bind_org(
+    service: Service, route: Route, answer: Callable[[web.Request, Org], Awaitable[web.StreamResponse]]
+) -> Handler:
+    """Puts the check of the key, the org, the metrics and errors around what answers."""
+    keyring, orgs, tally = service.keyring, service.orgs, service.metrics.route(route.method, route.path)
     monotonic_us = service.clock.monotonic_us
     scope = cast("Scope", route.access)
 
@@ -46,7 +49,7 @@ def _bind_org(service: Service, route: Route, tally: RouteTally) -> Handler:
             found = orgs[org]
             if not found.services.is_loaded:
                 await found.services.load(service.shared.store)
-            response = await handler(service, request, found)
+            response = await answer(request, found)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the supervision boundary of a request: answered, counted
@@ -57,8 +60,9 @@ def _bind_org(service: Service, route: Route, tally: RouteTally) -> Handler:
     return endpoint
 
 
-def _bind_open(service: Service, route: Route, tally: RouteTally) -> Handler:
-    monotonic_us, handler = service.clock.monotonic_us, route.handler
+def bind_open(service: Service, route: Route, answer: Handler) -> Handler:
+    """The same around what answers for all orgs."""
+    monotonic_us, tally = service.clock.monotonic_us, service.metrics.route(route.method, route.path)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         start_us = monotonic_us()
@@ -66,13 +70,27 @@ def _bind_open(service: Service, route: Route, tally: RouteTally) -> Handler:
         try:
             if route.access == "local" and not comes_from_loopback(request):
                 authorize_page(service.keyring, request, start_us)
-            response = await handler(service, request)
+            response = await answer(request)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             response = answer_error(service, request, error)
         tally.add(response.status, (monotonic_us() - start_us) / SECOND_US)
         return response
+
+    return endpoint
+
+
+def bind_trusted(service: Service, answer: Handler) -> Handler:
+    """Only the errors, around what is asked by processes that need no key, and counted where it came in."""
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        try:
+            return await answer(request)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return answer_error(service, request, error)
 
     return endpoint
 

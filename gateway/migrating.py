@@ -18,13 +18,14 @@ from actors.entity import Entity
 from bandit.policy_entity import PolicyEntity
 from eventstore.kafka import open_kafka
 from eventstore.kafka_move import cut_off, send_log
-from eventstore.sqlite import SqliteEventStore, SqliteOptions
+from eventstore.sqlite import SqliteEventStore
 from eventstore.store import EventStore
 from gateway.app import PARTITIONS
 from gateway.folds import service_folds
 from gateway.kafka import kafka_options
 from gateway.orgs import Orgs
 from gateway.scoring.models import DIRECTORY as MODELS
+from gateway.sqlite import sqlite_options
 from kernel.clock import Clock
 from kernel.errors import MoveDiffers, SettingsError
 from kernel.ids import IdSource
@@ -77,7 +78,9 @@ async def to_kafka(settings: Settings, directory: Path, into: Path | None, *, cl
     checked = into or _fresh(directory)
     owner = IdSource(clock).uuid7()
     orgs = _orgs(settings, clock)
-    old = await SqliteEventStore.open(directory, types=orgs.types(), clock=clock, options=_options(settings))
+    old = await SqliteEventStore.open(
+        directory, types=orgs.types(), clock=clock, options=sqlite_options(settings.store)
+    )
     try:
         sent = await send_log(
             old,
@@ -158,7 +161,7 @@ async def _copy(settings: Settings, directory: Path, orgs: Orgs, owner: str, clo
         owner=owner,
         types=orgs.types(),
         clock=clock,
-        options=_options(settings),
+        options=sqlite_options(settings.store),
     )
     try:
         yield store
@@ -220,9 +223,3 @@ async def _policies(store: EventStore) -> int:
 
 def _orgs(settings: Settings, clock: Clock) -> Orgs:
     return Orgs(settings, clock=clock, ids=IdSource(clock))
-
-
-def _options(settings: Settings) -> SqliteOptions:
-    chosen = msgspec.structs.asdict(settings.store)
-    del chosen["kind"]
-    return SqliteOptions(**chosen)

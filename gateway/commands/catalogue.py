@@ -75,15 +75,8 @@ def diff(old: Path, new: Path, /, *, org: str = DEFAULT_ORG, json: Json = False)
 
 
 async def _items(where: Where) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
     async with connect(where) as client:
-        query = {"limit": "1000"}
-        while True:
-            answer = await client.get("/catalogue", query)
-            items += answer["items"]
-            if answer["cursor"] is None:
-                return items
-            query["cursor"] = answer["cursor"]
+        return await client.items("/catalogue", limit=1000)
 
 
 def _print_source(name: str, where: Where) -> int:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventstore.event import Stream
 from gateway import server
 from gateway.app import Paths, open_service
 from gateway.client import Client, attached
-from gateway.commands.common import DONE, notes, results, settings_of
-from gateway.commands.ingest import Rate
+from gateway.commands.common import DONE, results, settings_of
+from gateway.commands.ingest import progress_bar
 from gateway.demo import summary, year
 from gateway.demo.complete_journey import CURRENCY, END_TEXT, END_US, TIMEZONE, TimedEvent, read_events
 from gateway.demo.summary import Summary
@@ -94,7 +93,7 @@ async def _go_on(service: Service, clock: VirtualClock) -> None:
 async def _live(service: Service, client: Client, clock: VirtualClock, events: list[TimedEvent]) -> Summary:
     real = SystemClock()
     began_us = real.monotonic_us()
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("", total=len(events), events=0)
 
         def note(at_us: int, posted: int) -> None:
@@ -152,14 +151,3 @@ async def _read_all(client: Client, leads: list[str]) -> int:
 async def _shown(client: Client, lead: str) -> dict[str, Any]:
     query = {"features": ",".join(summary.SHOWN), "at": END_TEXT}
     return summary.values_of(await client.get(f"/leads/{lead}/features", query))
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        Rate(),
-        TimeRemainingColumn(),
-        console=notes,
-    )

@@ -101,12 +101,7 @@ async def rollback(model: str, /, *, where: Where = HERE, json: Json = False) ->
 
 async def all_models(client: Client) -> list[dict[str, Any]]:
     """Records of all versions, as the route answers them."""
-    items: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = await client.get("/models", {"limit": "100"} | ({"cursor": cursor} if cursor else {}))
-        items, cursor = items + page["items"], page["cursor"]
-    return items
+    return await client.items("/models", limit=100)
 
 
 def figures_table(records: Iterable[dict[str, Any]]) -> Table:

@@ -82,11 +82,7 @@ async def list_(*, where: Where = HERE, json: Json = False) -> int:
         Print the route's body.
     """
     async with connect(where) as client:
-        items: list[dict[str, Any]] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            page = await client.get("/policies", {"limit": "1000"} | ({"cursor": cursor} if cursor else {}))
-            items, cursor = items + page["items"], page["cursor"]
+        items = await client.items("/policies", limit=1000)
     if json:
         print_json({"items": items, "cursor": None})
         return DONE

@@ -3,29 +3,25 @@
 The key is checked where a request comes in; what another node sends on is trusted by its secret, and counted where it came in.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final
 
 from aiohttp import web
 
 from gateway.app import ROUTES, SERVICE
-from gateway.auth import authorize, authorize_page, comes_from_loopback
-from gateway.endpoint import answer_error, missing
-from gateway.keyring import Scope
+from gateway.endpoint import bind_open, bind_org, bind_trusted, missing
 from gateway.listing import Listing
 from gateway.nodes import batch, deciding, finding, intake, jobs, scoring, shared, stale, status, wire
 from gateway.nodes.cluster import Away, Local
 from gateway.nodes.front import Front, away
 from gateway.nodes.lists import part_answer
-from gateway.nodes.placement import Placed, Placement, placed
+from gateway.nodes.placement import Placement, placed
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routing import Handler, Route, RouteTable
 from gateway.service import Service
-from kernel.metrics import RouteTally
-from kernel.times import SECOND_US
 
 FRONT: web.AppKey[Front] = web.AppKey("front", Front)
 
@@ -75,43 +71,19 @@ def _binder(front: Front, placements: dict[tuple[str, str], Placement]) -> Calla
 
     def bind(route: Route) -> Handler:
         if route is _CALL:
-            return _bind_call(front)
-        tally = service.metrics.route(route.method, route.path)
+            return bind_trusted(service, partial(route.handler, front))
         placement = placements[route.method, route.path]
         if placement.answer is None:
-            return _bind_open(front, route, tally)
-        return _bind_org(front, route, placement.answer, placement.listing, tally)
+            return bind_open(service, route, _of_node(front, route))
+        here = bind_org(service, route, partial(placement.answer, front, route))
+        sent_on = bind_trusted(service, partial(_sent_on, front, route, placement.listing))
+
+        async def endpoint(request: web.Request) -> web.StreamResponse:
+            return await (sent_on if wire.NODE in request.headers else here)(request)
+
+        return endpoint
 
     return bind
-
-
-def _bind_org(front: Front, route: Route, answer: Placed, listing: Listing | None, tally: RouteTally) -> Handler:
-    service = front.shared
-    keyring, orgs = service.keyring, service.orgs
-    monotonic_us = service.clock.monotonic_us
-    scope = cast("Scope", route.access)
-
-    async def endpoint(request: web.Request) -> web.StreamResponse:
-        start_us = monotonic_us()
-        response: web.StreamResponse
-        told = request.headers.get(wire.NODE)
-        try:
-            if told is None:
-                found = orgs[authorize(keyring, request, scope, request.match_info.get("org"), start_us)]
-                if not found.services.is_loaded:
-                    await found.services.load(service.store)
-                response = await answer(front, route, request, found)
-            else:
-                response = await _sent_on(front, route, listing, request, told)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the supervision boundary of a request: answered, counted
-            response = answer_error(service, request, error)
-        if told is None:
-            tally.add(response.status, (monotonic_us() - start_us) / SECOND_US)
-        return response
-
-    return endpoint
 
 
 #: What a node says of itself, by path.
@@ -121,33 +93,19 @@ _OF_NODE: Final[dict[str, Callable[[Front], web.Response]]] = {
 }
 
 
-def _bind_open(front: Front, route: Route, tally: RouteTally) -> Handler:
-    service = front.shared
-    monotonic_us, handler = service.clock.monotonic_us, route.handler
+def _of_node(front: Front, route: Route) -> Handler:
+    """Answers what is asked of no org."""
     own = _OF_NODE.get(route.path)
 
-    async def endpoint(request: web.Request) -> web.StreamResponse:
-        start_us = monotonic_us()
-        response: web.StreamResponse
-        try:
-            if route.access == "local" and not comes_from_loopback(request):
-                authorize_page(service.keyring, request, start_us)
-            response = own(front) if own is not None else await handler(service, request)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            response = answer_error(service, request, error)
-        tally.add(response.status, (monotonic_us() - start_us) / SECOND_US)
-        return response
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return own(front) if own is not None else await route.handler(front.shared, request)
 
-    return endpoint
+    return answer
 
 
-async def _sent_on(
-    front: Front, route: Route, listing: Listing | None, request: web.Request, told: str
-) -> web.StreamResponse:
+async def _sent_on(front: Front, route: Route, listing: Listing | None, request: web.Request) -> web.StreamResponse:
     """Answer what another node has sent on, or refuse it: it goes no further."""
-    to, org = await _addressed(front, told)
+    to, org = await _addressed(front, request)
     partition = _partition(to)
     headers = request.headers
     is_old = wire.STALE in headers
@@ -167,9 +125,9 @@ def _copy(front: Front, partition: int) -> Service:
     return follower
 
 
-async def _addressed(front: Front, told: str) -> tuple[wire.Addressed, Org]:
+async def _addressed(front: Front, request: web.Request) -> tuple[wire.Addressed, Org]:
     """What another node's request is about. Raises ``Problem`` where it was not a node that sent it."""
-    to = wire.addressed(told, front.secret)
+    to = wire.addressed(request.headers.get(wire.NODE, ""), front.secret)
     if to is None:
         raise Problem("unauthorized", f"{wire.NODE}: expected the secret of the nodes")
     front.tallies.taken += 1
@@ -197,34 +155,22 @@ def _own(front: Front, partition: int) -> Service:
     raise Problem("not_owner", f"this node does not lead partition {partition}")
 
 
-async def _unbound(service: Service, request: web.Request) -> web.StreamResponse:
-    raise NotImplementedError("bound by its front")
-
-
 #: Events on their way to their owner have all their fields, and may be so many times longer than they were sent.
 _CALL_BODIES: Final = 8
-_CALL: Final = Route("POST", wire.CALLS + "/{procedure}", _unbound, "open", "nodes", "What nodes ask of each other")
 
 
-def _bind_call(front: Front) -> Handler:
-    service = front.shared
+async def _call(front: Front, request: web.Request) -> web.StreamResponse:
+    """Answer what another node asks by name."""
+    to, org = await _addressed(front, request)
+    procedure = PROCEDURES.get(request.match_info["procedure"])
+    if procedure is None:
+        raise Problem("not_found", f"no procedure {request.match_info['procedure']}")
+    service, owned = front.shared, _copy if wire.STALE in request.headers else _own
+    target = service if to.partition == wire.NODE_ITSELF else owned(front, _partition(to))
     most_bytes = _CALL_BODIES * service.settings.server.max_body_mb * 1024 * 1024
+    question = await request.clone(client_max_size=most_bytes).read()
+    body = await procedure.answered(target, org, question)
+    return web.Response(body=body, content_type="application/x-msgpack")
 
-    async def endpoint(request: web.Request) -> web.StreamResponse:
-        try:
-            to, org = await _addressed(front, request.headers.get(wire.NODE, ""))
-            procedure = PROCEDURES.get(request.match_info["procedure"])
-            if procedure is None:
-                raise Problem("not_found", f"no procedure {request.match_info['procedure']}")
-            is_old = wire.STALE in request.headers
-            owned = _copy if is_old else _own
-            target = service if to.partition == wire.NODE_ITSELF else owned(front, _partition(to))
-            question = await request.clone(client_max_size=most_bytes).read()
-            body = await procedure.answered(target, org, question)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            return answer_error(service, request, error)
-        return web.Response(body=body, content_type="application/x-msgpack")
 
-    return endpoint
+_CALL: Final = Route("POST", wire.CALLS + "/{procedure}", _call, "open", "nodes", "What nodes ask of each other")

@@ -17,20 +17,17 @@ from eventstore.admission import Admitted, Refusal, RefusalCode, refusal
 from eventstore.event import Kind, NewEvent, Stream
 from eventstore.store import Stored
 from eventstore.types import EventTypes
-from gateway.bodies import read_body
 from gateway.compat import cloudevents
 from gateway.nodes.front import Front
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
-from gateway.parameters import flag, query_of
 from gateway.problems import RETRY_AFTER_S, Problem, code_of, document
 from gateway.ready import ready_json
-from gateway.routes.events import IngestAnswer, admitting, refused
+from gateway.routes.events import IngestAnswer, offered, refused
 from gateway.routing import Route
 from gateway.service import Service
 from kernel.errors import LeadwheelError, StoreUnavailable
 from kernel.ids import Position, format_position
-from kernel.steps import finish_politely
 from scoring.events import SCORING_TYPES
 
 _SYSTEM: Final = EventTypes([*bandit.events.TYPES, *SCORING_TYPES])
@@ -115,14 +112,7 @@ TAKE: Final = Procedure("events", Intake, Taken, _take)
 async def post_events(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
     """The answer that one process would give; 503 where some owner is away, 202 where some fold is late."""
     service = front.shared
-    is_atomic = flag(query_of(request, ("atomic",)), "atomic")
-    body = await read_body(request)
-    mode = cloudevents.mode_of(request.headers)
-    admitted = await finish_politely(admitting(org, mode, request.headers, body))
-    if is_atomic and admitted.rejected:
-        service.outcomes["rejected"] += len(admitted.rejected)
-        service.count_refused(each.code for each in admitted.rejected)
-        raise refused(admitted.rejected)
+    admitted, mode, is_atomic = await offered(service, request, org)
     parts = await _submit(front, org, admitted, is_atomic)
     answer, lost = _answer(admitted, parts, mode)
     service.count(answer.accepted, answer.duplicates, len(answer.rejected), answer.dead)

@@ -10,14 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from eventstore.event import Stream
 from eventstore.kafka_client import Connections, Topic, describe
-from eventstore.kafka_partition_log import PartitionLog, open_partition
+from eventstore.kafka_partition_log import PartitionLog
 from eventstore.kafka_records import SHARED, key_of, partition_of
-from eventstore.sqlite import SqliteOptions
+from eventstore.sqlite import SqliteEventStore
 from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.app import PARTITIONS, Paths, open_service
@@ -29,6 +28,7 @@ from gateway.nodes.portions import portion_of
 from gateway.nodes.shard import Shard
 from gateway.service import Service
 from gateway.sharing import NONE, Part
+from gateway.sqlite import copy_options
 from kernel.clock import Clock
 from kernel.errors import LeadwheelError, LogIsNoCopy
 from kernel.fatal import OnFatal, exit_now
@@ -311,13 +311,11 @@ class Node:
     async def _open_service(self, shard: Shard, log: PartitionLog) -> Service:
         directory = partition_directory(self._directory, shard.partition)
         directory.mkdir(parents=True, exist_ok=True)
-        chosen = msgspec.structs.asdict(self._portion.store)
-        del chosen["kind"]
-        options = SqliteOptions(**{**chosen, "durability": "process"})  # what a copy loses, the topic holds
+        options = copy_options(self._portion.store)
 
         async def opened(types: EventTypes) -> EventStore:
-            return await open_partition(
-                directory, log, types=types, clock=self._clock, options=options, on_fatal=self._on_fatal
+            return await SqliteEventStore.open(
+                directory, types=types, clock=self._clock, options=options, on_fatal=self._on_fatal, primary=log
             )
 
         is_shared = shard.partition == SHARED

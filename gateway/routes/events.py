@@ -1,7 +1,7 @@
 """Events in: one, an array, NDJSON, CloudEvents; answered when they are durable and folded."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 from aiohttp import web
@@ -51,15 +51,16 @@ class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     source: Annotated[str | None, Meta(description="Where it came from")] = None
 
 
+class Offered(NamedTuple):
+    """What a request brings, as the door let it in."""
+
+    admitted: Admitted
+    mode: cloudevents.Mode | None
+    is_atomic: bool
+
+
 async def post_events(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
-    is_atomic = flag(query_of(request, ("atomic",)), "atomic")
-    body = await read_body(request)
-    mode = cloudevents.mode_of(request.headers)
-    admitted = await finish_politely(admitting(org, mode, request.headers, body))
-    if is_atomic and admitted.rejected:
-        service.outcomes["rejected"] += len(admitted.rejected)
-        service.count_refused(each.code for each in admitted.rejected)
-        raise refused(admitted.rejected)
+    admitted, mode, is_atomic = await offered(service, request, org)
     receipt = await service.ingest.submit([event for _, event in admitted.events], is_atomic=is_atomic)
     answer = _answer(admitted, receipt, mode)
     service.count(answer.accepted, answer.duplicates, len(answer.rejected), answer.dead)
@@ -70,7 +71,20 @@ async def post_events(service: Service, request: web.Request, org: Org) -> web.S
     return ready_json(request, service.dates.line(service.clock.now_us()), _encode(answer))
 
 
-def admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Headers, body: bytes) -> Steps[Admitted]:
+async def offered(service: Service, request: web.Request, org: Org) -> Offered:
+    """Read a request and let its events in. Raises ``Problem``, too, where all or nothing is wanted and one breaks a rule."""
+    is_atomic = flag(query_of(request, ("atomic",)), "atomic")
+    body = await read_body(request)
+    mode = cloudevents.mode_of(request.headers)
+    admitted = await finish_politely(_admitting(org, mode, request.headers, body))
+    if is_atomic and admitted.rejected:
+        service.outcomes["rejected"] += len(admitted.rejected)
+        service.count_refused(each.code for each in admitted.rejected)
+        raise refused(admitted.rejected)
+    return Offered(admitted, mode, is_atomic)
+
+
+def _admitting(org: Org, mode: cloudevents.Mode | None, headers: cloudevents.Headers, body: bytes) -> Steps[Admitted]:
     """The door of the org, through the adapter where the events are CloudEvents."""
     if mode is None:
         return org.admission.admitting_body(body, headers.get("Content-Type", "application/json"))

@@ -3,19 +3,16 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple
-
-from aiohttp.test_utils import TestClient, TestServer
+from typing import NamedTuple
 
 from eventstore.event import Stream
 from eventstore.kafka_records import key_of, partition_of
-from gateway.app import build_app, open_service
-from gateway.service import Service
+from gateway.app import open_service
 from gateway.sharing import Part
 from kernel.clock import VirtualClock
 from kernel.settings import Settings
 from kernel.settings_sources import load_settings
-from tests.integration.service import NOW, Door
+from tests.integration.service import NOW, Door, door_to
 
 
 class Divided(NamedTuple):
@@ -45,7 +42,7 @@ async def divided(settings: Settings | None = None, parts: int = 3) -> AsyncIter
     settings, clock = settings or load_settings(), VirtualClock(NOW)
     async with AsyncExitStack() as stack:
         shared = await open_service(settings, paths=None, clock=clock, seed=1)
-        doors = [await stack.enter_async_context(_door(shared, clock))]
+        doors = [await stack.enter_async_context(door_to(shared, clock))]
         current = set(range(parts))
         for number in range(parts):
             part = await open_service(
@@ -57,17 +54,5 @@ async def divided(settings: Settings | None = None, parts: int = 3) -> AsyncIter
                 part=Part(number, parts),
                 is_current=partial(current.__contains__, number),
             )
-            doors.append(await stack.enter_async_context(_door(part, clock)))
+            doors.append(await stack.enter_async_context(door_to(part, clock)))
         yield Divided(doors[0], doors[1:], current)
-
-
-@asynccontextmanager
-async def _door(service: Service, clock: VirtualClock) -> AsyncIterator[Door]:
-    client: Any = TestClient(TestServer(build_app(service)))
-    await client.server.start_server(auto_decompress=False)
-    await client.start_server()
-    try:
-        yield Door(client, service, clock)
-    finally:
-        await client.close()
-        await service.close()

@@ -77,6 +77,13 @@ async def running(
     clock = clock or VirtualClock(NOW)
     paths = Paths(directory) if directory is not None else None
     service = await open_service(settings or load_settings(), paths=paths, clock=clock, seed=1)
+    async with door_to(service, clock) as door:
+        yield door
+
+
+@asynccontextmanager
+async def door_to(service: Service, clock: VirtualClock) -> AsyncIterator[Door]:
+    """A door to a service that is closed with it."""
     client: Any = TestClient(TestServer(build_app(service)))
     await client.server.start_server(auto_decompress=False)
     await client.start_server()

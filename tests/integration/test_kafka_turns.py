@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from eventstore.event import Event, NewEvent
 from eventstore.kafka_client import Connections, KafkaOptions, describe
-from eventstore.kafka_partition_log import PartitionLog, open_partition
+from eventstore.kafka_partition_log import PartitionLog
 from eventstore.kafka_records import EVENT_HEADERS
 from eventstore.sqlite import SqliteEventStore, SqliteOptions
 from eventstore.store import Stored
@@ -51,7 +51,8 @@ class Node:
             on_lost=node.lost.append,
         )
         opts = SqliteOptions(durability="process", cache_kib=256)
-        node.store = await open_partition(directory, node.log, types=TYPES, clock=SystemClock(), options=opts)
+        clock = SystemClock()
+        node.store = await SqliteEventStore.open(directory, types=TYPES, clock=clock, options=opts, primary=node.log)
         return node
 
     def follow(self) -> None:
@@ -224,4 +225,4 @@ async def test_a_copy_of_one_partition_is_none_of_another(kafka: Cluster, tmp_pa
         on_lost=lambda _: None,
     )
     with pytest.raises(LogIsNoCopy, match="partition 1 alone"):
-        await open_partition(tmp_path, log, types=TYPES, clock=SystemClock())
+        await SqliteEventStore.open(tmp_path, types=TYPES, clock=SystemClock(), primary=log)

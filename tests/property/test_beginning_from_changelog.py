@@ -16,7 +16,7 @@ import eventstore.kafka_partition_log as under_test
 from eventstore.changelog import Kept, Mark, hashes
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.kafka_client import Connections, KafkaOptions, Topic
-from eventstore.kafka_partition_log import PartitionLog, open_partition
+from eventstore.kafka_partition_log import PartitionLog
 from eventstore.kafka_reader import Read
 from eventstore.kafka_records import Record, read_record, record_of
 from eventstore.memory import MemoryEventStore
@@ -160,7 +160,9 @@ class Copied:
             is_whole_first=is_whole_first,
         )
         options = SqliteOptions(durability="process", cache_kib=256, heads_max=2)
-        store = await open_partition(Path(directory), log, types=TYPES, clock=VirtualClock(T0), options=options)
+        store = await SqliteEventStore.open(
+            Path(directory), types=TYPES, clock=VirtualClock(T0), options=options, primary=log
+        )
         log._writer, log.is_leading = FakeWriter(topic), True  # type: ignore[assignment]
         return cls(log, store)
 
