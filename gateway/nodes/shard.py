@@ -205,8 +205,6 @@ class Shard:
                 await log.release(self._release_s)
                 return
             service.lead()
-            if log.missing is None:
-                service.begin()
             self._is_leading = True
         finally:
             self._is_taking = False
