@@ -5,11 +5,12 @@ partition that has its events in the log. It is compacted: of the records of a k
 later.
 
 Of a stream, a record's key is ``ORG/KIND/ID`` as in the log (``kafka_records``), its header ``leadwheel: kept/1``; its
-value a msgpack array ``[version, is_known, ids, snapshot]``, as in ``changelog.Kept``. ``ids`` is nil, or the hashes, eight
+value a msgpack array ``[version, is_known, ids, snapshot, catalogue]``, as in ``changelog.Kept``. ``ids`` is nil, or the hashes, eight
 bytes each, in ascending order. ``snapshot`` is nil, or ``[fingerprint, state, due_us, dead]``, of that version. What would be larger
 than the topic takes stands there without its snapshot, and if need be without the hashes.
 
-A mark's key is ``~mark``, its header ``mark/1``, its value ``[offset, position]``, as in ``changelog.Mark``.
+A mark's key is ``~mark``, its header ``mark/1``, its value ``[offset, position, recorded_us, catalogue]``, as in
+``changelog.Mark``.
 
 The number is the format's; a higher one is a later version's. A record without the header, or that does not decode, is
 foreign, and passed over. Records come in transactions of the partition's own transactional id; who starts a producer with it
@@ -65,11 +66,14 @@ class _Kept(msgspec.Struct, array_like=True, gc=False):
     is_known: bool
     ids: bytes | None
     snapshot: _Snapshot | None
+    catalogue: str
 
 
 class _Mark(msgspec.Struct, array_like=True, gc=False):
     offset: int
     position: int
+    recorded_us: int
+    catalogue: str
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,20 +99,23 @@ async def open_changelog(connections: Connections) -> int:
 
 def record_of_kept(kept: Kept, now_us: int, *, limit_bytes: int) -> Record:
     """What is kept of a stream as a record that is not larger than that, if need be with less in it."""
-    key, snapshot, ids = key_of(kept.stream), None, kept.ids
-    if kept.snapshot is not None:
-        said = kept.snapshot
+    snapshot, said = None, kept.snapshot
+    if said is not None:
         snapshot = _Snapshot(said.fingerprint, said.state, said.due_us, said.dead)
-    record = _record(key, _Kept(kept.version, kept.is_known, ids, snapshot), now_us)
+    value = _Kept(kept.version, kept.is_known, kept.ids, snapshot, kept.catalogue)
+    record = _record(kept.stream, value, now_us)
     if record.size_bytes > limit_bytes and snapshot is not None:
-        record = _record(key, _Kept(kept.version, kept.is_known, ids, None), now_us)
+        value.snapshot = None
+        record = _record(kept.stream, value, now_us)
     if record.size_bytes > limit_bytes:
-        record = _record(key, _Kept(kept.version, kept.is_known, None, None), now_us)
+        value.ids = None
+        record = _record(kept.stream, value, now_us)
     return record
 
 
 def record_of_mark(mark: Mark, now_us: int) -> Record:
-    return Record(MARK_KEY, _encode(_Mark(mark.offset, mark.position)), now_us // 1000, MARK_HEADERS)
+    value = _Mark(mark.offset, mark.position, mark.recorded_us, mark.catalogue)
+    return Record(MARK_KEY, _encode(value), now_us // 1000, MARK_HEADERS)
 
 
 def read_changelog_record(
@@ -126,7 +133,7 @@ def read_changelog_record(
         mark = _decode_mark(value)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    return Mark(mark.offset, mark.position)
+    return Mark(mark.offset, mark.position, mark.recorded_us, mark.catalogue)
 
 
 async def read_changelog(connections: Connections, partition: int) -> AsyncGenerator[Kept | Mark, None]:
@@ -206,12 +213,12 @@ async def _is_there(side: Connections) -> bool:
         await admin.close()
 
 
-def _record(key: bytes, value: _Kept, now_us: int) -> Record:
-    return Record(key, _encode(value), now_us // 1000, KEPT_HEADERS)
+def _record(stream: Stream, value: _Kept, now_us: int) -> Record:
+    return Record(key_of(stream), _encode(value), now_us // 1000, KEPT_HEADERS)
 
 
 def _kept(stream: Stream, said: _Kept) -> Kept:
     snapshot = None
     if (found := said.snapshot) is not None:
         snapshot = Snapshot(0, said.version, found.fingerprint, found.state, found.due_us, found.dead)
-    return Kept(stream, said.version, said.is_known, said.ids, snapshot)
+    return Kept(stream, said.version, said.is_known, said.ids, snapshot, said.catalogue)

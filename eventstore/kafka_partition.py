@@ -22,6 +22,7 @@ from eventstore.event import Event
 from eventstore.kafka_client import TROUBLE, Connections, started
 from eventstore.kafka_reader import TopicReader
 from eventstore.kafka_records import Record, claim_of, record_of
+from eventstore.kafka_transactions import end_producer, write_transaction
 from eventstore.primary import OnAway
 from eventstore.upcasters import Upcasters
 from kernel.clock import Clock
@@ -31,9 +32,7 @@ _log = structlog.get_logger(__name__)
 
 #: Events encoded between two turns of the loop: about 2 ms.
 _STEP_EVENTS = 512
-#: Records put together likewise.
-_STEP_RECORDS = 256
-#: For a producer that is given up, and for what is under way when the store closes.
+#: For what is under way when the store closes.
 _GRACE_S = 1.0
 
 
@@ -128,7 +127,7 @@ class PartitionWriter:
         """Give up the producer. Idempotent."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _end(producer)
+            await end_producer(producer)
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
@@ -143,26 +142,7 @@ class PartitionWriter:
         producer, topic = self._producer, self._connections.options.topic
         if producer is None:
             raise KafkaError("the producer was given up")
-        await producer.begin_transaction()
-        sent = []
-        builder = producer.create_batch()
-        for count, record in enumerate(records, 1):
-            parts = {"key": record.key, "value": record.value, "timestamp": record.timestamp_ms}
-            if builder.append(**parts, headers=record.headers) is None:
-                sent.append(await producer.send_batch(builder, topic, partition=self._partition))
-                builder = producer.create_batch()
-                builder.append(**parts, headers=record.headers)
-            if count % _STEP_RECORDS == 0:
-                await asyncio.sleep(0)
-        in_last = builder.record_count()
-        sent.append(await producer.send_batch(builder, topic, partition=self._partition))
-        for future in sent:
-            future.add_done_callback(_note_told)
-        told = await asyncio.gather(*sent)
-        await producer.commit_transaction()
-        if told[-1].offset < 0:
-            raise KafkaError("the broker knows the batch, but not where it stands")
-        self.next_offset = int(told[-1].offset) + in_last
+        self.next_offset = await write_transaction(producer, topic, self._partition, records)
         return self.next_offset
 
     async def _settle(self, first: Record, count: int, error: BaseException) -> int:
@@ -221,29 +201,3 @@ class PartitionWriter:
         except TimeoutError:
             return
         raise StoreFailed("the store closes while the fate of a batch is unknown; the next start finds it out")
-
-
-async def _end(producer: AIOKafkaProducer) -> None:
-    """Give a producer up whose broker may be gone. Its own ``stop`` would flush, and wait for as long as that takes."""
-    producer._closed = True
-    sender = producer._sender.sender_task
-    if sender is not None:
-        sender.remove_done_callback(producer._sender._fail_all)
-        sender.cancel()
-    await producer.client.close()  # what the sender still asks is answered by that
-    if sender is not None:
-        await asyncio.wait([sender], timeout=_GRACE_S)
-        sender.cancel()
-        sender.add_done_callback(_note_told)
-    accumulator = producer._message_accumulator
-    batches = [*accumulator._pending_batches, *(each for queue in accumulator._batches.values() for each in queue)]
-    waiting = [producer._txn_manager.wait_for_transaction_end()]
-    for future in [*waiting, *(future for batch in batches for future in (batch.future, batch._drain_waiter))]:
-        if future is not None:
-            future.add_done_callback(_note_told)
-
-
-def _note_told(future: "asyncio.Future[object]") -> None:
-    """Whatever failed there is told by the batch that was written."""
-    if not future.cancelled():
-        future.exception()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.changelog import HASH_BYTES, has_hash, hashes
+from eventstore.changelog import HASH_BYTES, has_hash, hashes, with_more
 
 
 @given(st.lists(st.text(), unique=True), st.text())
@@ -17,3 +17,8 @@ def test_an_id_is_found_among_hashes_if_it_was_hashed(ids: list[str], other: str
 
 def test_every_id_may_be_among_hashes_that_nobody_kept() -> None:
     assert has_hash(None, "any")
+
+
+@given(st.lists(st.text(), unique=True, max_size=60), st.integers(0, 60))
+def test_hashes_of_some_ids_and_then_of_more_are_those_of_all(ids: list[str], place: int) -> None:
+    assert with_more(hashes(ids[:place]), ids[place:]) == hashes(ids)
