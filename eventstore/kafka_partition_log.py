@@ -66,6 +66,8 @@ _FILL_EVENTS = 500
 #: Of a changelog, in one commit.
 _KEPT, _KEPT_BYTES = 200, 4 * 1024**2
 _SNAPSHOTS = 500
+#: Offsets before a mark in which its event is sought: the marker of a transaction has one, too, and a claim.
+_BEFORE_MARK = 64
 
 _log = structlog.get_logger(__name__)
 
@@ -248,8 +250,13 @@ class PartitionLog:
 
     # From a changelog.
 
-    async def seed(self, snapshots: SnapshotStore) -> None:
-        """Put what the changelog kept into a cache that is empty. Call it before anything is folded."""
+    async def seed(self, snapshots: SnapshotStore, catalogue: str) -> None:
+        """Put what the changelog kept into a cache that is empty. Call it before anything is folded.
+
+        Parameters
+        ----------
+        catalogue : names all definitions of today, in full; what was kept under others is left out.
+        """
         position = await self._copy.run(read_begun)
         if position is None:
             return
@@ -257,9 +264,10 @@ class PartitionLog:
         while snapshots.applied() == 0 and (
             page := await self._copy.run(partial(read_restored, after=after, limit=_SNAPSHOTS))
         ):
-            for snapshot in page:
-                snapshots.put(snapshot)
-            after = page[-1].number
+            for under, snapshot in page:
+                if under and catalogue.startswith(under):
+                    snapshots.put(snapshot)
+            after = page[-1][1].number
             await snapshots.flush()
         if snapshots.applied() == 0:
             snapshots.note_applied(Position(position))
@@ -309,10 +317,28 @@ class PartitionLog:
                     await copy.run(partial(restore, kept=waiting))
                     waiting, size_bytes = [], 0
         await copy.run(partial(restore, kept=waiting))
-        if mark is None or mark.offset == 0:
+        if mark is None or mark.offset == 0 or not await self._is_of_this_log(mark):
             await self._forget()
             return None
         return mark
+
+    async def _is_of_this_log(self, mark: Mark) -> bool:
+        """Whether the event before a mark is the one that the mark says; not so in a topic that was made anew."""
+        begin, last = max(0, mark.offset - _BEFORE_MARK), mark.recorded_us
+        reader = TopicReader(self._connections, {self._partition: begin})
+        try:
+            async with reader, aclosing(reader.events()) as read:
+                async for each in read:
+                    if each.offset >= mark.offset:
+                        break
+                    last = each.told.event.recorded_us
+        except TopicUnfit:
+            last = -1
+        is_it = last == mark.recorded_us and reader.ends.get(self._partition, 0) >= mark.offset
+        if not is_it:
+            name = self._connections.options.topic
+            _log.warning("changelog_of_another_log", topic=name, partition=self._partition, remove=f"{name}.changelog")
+        return is_it
 
     async def _fill_all(self) -> None:
         missing, partition = self.missing, self._partition

@@ -27,7 +27,7 @@ async def write_transaction(producer: AIOKafkaProducer, topic: str, partition: i
             builder.append(**parts, headers=record.headers)
         if count % _STEP_RECORDS == 0:
             await asyncio.sleep(0)
-    in_last = builder.record_count()
+    in_last: int = builder.record_count()
     sent.append(await producer.send_batch(builder, topic, partition=partition))
     for future in sent:
         future.add_done_callback(_note_told)

@@ -1,8 +1,8 @@
 """A copy that began from a changelog: what it was given in place of the log's first events, and how far these have come.
 
 Beside the table ``restored`` (``schema``) one more in ``events.db``, of one row: ``filling``. ``end`` is the offset up to which
-the copy lacked everything when it began, ``position`` the log's there; ``next`` and ``filled`` say how far the events before
-have come meanwhile. It is there from the moment when all that the changelog told is in ``restored``, until nothing
+the copy lacked everything when it began, ``position`` the log's there, ``recorded_us`` the time of the last event before;
+``next`` and ``filled`` say how far the events before have come meanwhile. It is there from the moment when all that the changelog told is in ``restored``, until nothing
 needs that any more. Rows in ``restored`` without it are of a beginning that was cut short.
 """
 
@@ -29,11 +29,12 @@ class Missing:
 
     Attributes
     ----------
+    recorded_us : of the last of them.
     next, filled : where the first of them stands that has not come, and the position of the last one that has.
     """
 
-    def __init__(self, end: int, position: int, next_: int = 0, filled: int = 0) -> None:
-        self.end, self.position = end, position
+    def __init__(self, end: int, position: int, recorded_us: int, next_: int, filled: int) -> None:
+        self.end, self.position, self.recorded_us = end, position, recorded_us
         self.next, self.filled = next_, filled
 
     @property
@@ -47,6 +48,7 @@ class Missing:
 
 
 class _Restored(msgspec.Struct, array_like=True, gc=False):
+    catalogue: str
     fingerprint: str
     state: bytes
     due_us: int | None
@@ -81,7 +83,7 @@ def _restore(connection: sqlite3.Connection, kept: Kept) -> None:
     ).fetchone()
     blob = None
     if snapshot is not None:
-        blob = _encode(_Restored(snapshot.fingerprint, snapshot.state, snapshot.due_us, snapshot.dead))
+        blob = _encode(_Restored(kept.catalogue, snapshot.fingerprint, snapshot.state, snapshot.due_us, snapshot.dead))
     connection.execute("REPLACE INTO restored VALUES (?, ?, ?, ?)", (number, kept.version, kept.ids, blob))
 
 
@@ -90,11 +92,11 @@ def begin_filling(connection: sqlite3.Connection, *, partition: int, mark: Mark)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(
         """CREATE TABLE filling (
-            end INTEGER NOT NULL, position INTEGER NOT NULL, next INTEGER NOT NULL, filled INTEGER NOT NULL,
-            is_whole INTEGER NOT NULL
+            end INTEGER NOT NULL, position INTEGER NOT NULL, recorded_us INTEGER NOT NULL, next INTEGER NOT NULL,
+            filled INTEGER NOT NULL, is_whole INTEGER NOT NULL
         ) STRICT"""
     )
-    connection.execute("INSERT INTO filling VALUES (?, ?, 0, 0, 0)", (mark.offset, mark.position))
+    connection.execute("INSERT INTO filling VALUES (?, ?, ?, 0, 0, 0)", (mark.offset, mark.position, mark.recorded_us))
     connection.execute("UPDATE followed SET next = ? WHERE partition = ?", (mark.offset, partition))
     connection.execute("COMMIT")
 
@@ -103,8 +105,8 @@ def read_missing(connection: sqlite3.Connection) -> Missing | None:
     """What the copy lacks; None when it is whole."""
     if connection.execute(_HAS_FILLING).fetchone() is None:
         return None
-    end, position, next_, filled, is_whole = connection.execute("SELECT * FROM filling").fetchone()
-    return None if is_whole else Missing(end, position, next_, filled)
+    *found, is_whole = connection.execute("SELECT * FROM filling").fetchone()
+    return None if is_whole else Missing(*found)
 
 
 def read_begun(connection: sqlite3.Connection) -> int | None:
@@ -145,8 +147,8 @@ def note_whole(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE filling SET is_whole = 1")
 
 
-def read_restored(connection: sqlite3.Connection, after: int, limit: int) -> list[Snapshot]:
-    """The snapshots of streams by number, a page at a time; those without one are left out."""
+def read_restored(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[str, Snapshot]]:
+    """The snapshots of streams by number, a page at a time, each with its catalogue; streams without one are left out."""
     rows = connection.execute(
         "SELECT stream, version, snapshot FROM restored WHERE stream > ? AND snapshot IS NOT NULL ORDER BY stream LIMIT ?",
         (after, limit),
@@ -154,7 +156,8 @@ def read_restored(connection: sqlite3.Connection, after: int, limit: int) -> lis
     found = []
     for number, version, blob in rows:
         kept = _decode(blob)
-        found.append(Snapshot(number, version, kept.fingerprint, kept.state, kept.due_us, kept.dead))
+        snapshot = Snapshot(number, version, kept.fingerprint, kept.state, kept.due_us, kept.dead)
+        found.append((kept.catalogue, snapshot))
     return found
 
 

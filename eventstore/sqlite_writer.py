@@ -111,6 +111,7 @@ class SqliteWriter:
         """Go on without the log's first events, which ``fill`` brings in."""
         self.missing = missing
         self.last_position = max(self.last_position, Position(missing.position))
+        self._last_recorded_us = max(self._last_recorded_us, missing.recorded_us)
         (self._last_stream,) = self._connection.execute("SELECT COALESCE(MAX(number), 0) FROM streams").fetchone()
 
     def write(self, calls: Sequence[Call], now_us: int) -> Written:

@@ -80,8 +80,8 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 #: Opens a log for events of these types.
 OpenLog = Callable[[EventTypes], Awaitable[EventStore]]
 
-#: Puts snapshots into a cache that is empty.
-SeedCache = Callable[[SnapshotStore], Awaitable[None]]
+#: Puts snapshots that were made under a catalogue into a cache that is empty.
+SeedCache = Callable[[SnapshotStore, str], Awaitable[None]]
 
 #: Every route, the hot ones first. What is here is dispatched, documented and measured.
 ROUTES: Sequence[Route] = (
@@ -197,7 +197,7 @@ async def open_service(
         raise
     if seed_cache is not None:
         try:
-            await seed_cache(snapshots)
+            await seed_cache(snapshots, orgs.fingerprint())
         except BaseException:
             await snapshots.close()
             await store.close()

@@ -32,6 +32,7 @@ from kernel.ids import Position
 from tests.contract.store_events import T0, TYPES, lead, new_event, purchase, retraction
 
 PARTITION = 1
+CATALOGUE = "all definitions"
 STREAMS = [lead("a"), lead("b"), lead("a", "other")]
 streams = st.sampled_from(STREAMS)
 ids = st.sampled_from([*"123456", "~7"])
@@ -272,7 +273,7 @@ async def _check(data: st.DataObject) -> None:
         assert lacks == (marked > 0)
         note(f"lacks {lacks}")
         cache = MemorySnapshots()
-        await copy.log.seed(cache)
+        await copy.log.seed(cache, CATALOGUE)
         for stream, version in covered.items() if lacks else ():
             (info,) = await copy.store.info([stream])
             assert info is not None
@@ -328,24 +329,25 @@ def _draw_changelog(data: st.DataObject, topic: FakeTopic, log: Sequence[Event],
             version = covered[stream] = data.draw(st.integers(least, len(own)), f"kept of {stream.id}")
             reach = data.draw(st.integers(version, len(own)), "ids of")
             has_state = data.draw(st.booleans(), "has a snapshot")
+            under = data.draw(st.sampled_from([CATALOGUE[:4], "other", ""]), "under")
             snapshot = Snapshot(0, version, "f", b"%d" % version, None, (b"dead",)) if has_state else None
             hashed = hashes(event.id for event in own[:reach]) if data.draw(st.booleans(), "has ids") else None
             is_known = any(not event.id.startswith("~") for event in own[:version])
-            topic.kept.append(Kept(stream, version, is_known, hashed, snapshot))
-    topic.kept.append(Mark(topic.offset_after(marked), marked))
+            topic.kept.append(Kept(stream, version, is_known, hashed, snapshot, under))
+    topic.kept.append(Mark(topic.offset_after(marked), marked, T0 if marked else 0))
     return covered
 
 
 def _state_of(stream: Stream, version: int, topic: FakeTopic) -> bytes | None:
     kept = [each for each in topic.kept if isinstance(each, Kept) and each.stream == stream]
-    return None if kept[-1].snapshot is None else kept[-1].snapshot.state
+    return kept[-1].snapshot.state if kept[-1].snapshot is not None and kept[-1].catalogue == CATALOGUE[:4] else None
 
 
 async def test_a_shared_copy_is_whole_before_it_is_used_and_its_cache_is_seeded(tmp_path: Path) -> None:
     topic, twin = await _three_events()
     topic.kept = [
-        Kept(STREAMS[0], 3, True, hashes("123"), Snapshot(0, 3, "f", b"state")),
-        Mark(topic.offset_after(2), 2),
+        Kept(STREAMS[0], 3, True, hashes("123"), Snapshot(0, 3, "f", b"state"), CATALOGUE),
+        Mark(topic.offset_after(2), 2, T0),
     ]
     with (
         patch.object(under_test, "TopicReader", topic.reader()),
@@ -355,13 +357,13 @@ async def test_a_shared_copy_is_whole_before_it_is_used_and_its_cache_is_seeded(
         assert copy.log.missing is None
         assert await log_of(copy.store) == await log_of(twin)
         cache = MemorySnapshots()
-        await copy.log.seed(cache)
+        await copy.log.seed(cache, CATALOGUE)
         (info,) = await copy.store.info([STREAMS[0]])
         assert info is not None
         assert cache.get(info.number) == Snapshot(info.number, 3, "f", b"state")
         assert cache.applied() == 2
         again = MemorySnapshots()
-        await copy.log.seed(again)
+        await copy.log.seed(again, CATALOGUE)
         assert again.applied() == 0, "what the changelog told is forgotten once it is used"
         await copy.store.close()
 
@@ -369,10 +371,10 @@ async def test_a_shared_copy_is_whole_before_it_is_used_and_its_cache_is_seeded(
 @pytest.mark.parametrize(
     ("kept", "mark", "says"),
     [
-        ([], Mark(3, 2), "nothing is said of default/lead/a"),
-        ([Kept(STREAMS[0], 2, True, None, None)], Mark(3, 1), "there are more than 1 events"),
-        ([Kept(STREAMS[0], 2, True, None, None)], Mark(4, 9), "there are 2 events, not 9"),
-        ([Kept(STREAMS[0], 9, True, None, None)], Mark(3, 2), "versions that the topic does not"),
+        ([], Mark(3, 2, T0), "nothing is said of default/lead/a"),
+        ([Kept(STREAMS[0], 2, True, None, None)], Mark(3, 1, T0), "there are more than 1 events"),
+        ([Kept(STREAMS[0], 2, True, None, None)], Mark(4, 9, T0), "there are 2 events, not 9"),
+        ([Kept(STREAMS[0], 9, True, None, None)], Mark(3, 2, T0), "versions that the topic does not"),
     ],
 )
 async def test_a_changelog_of_another_topic_is_refused(kept: list[Kept], mark: Mark, says: str, tmp_path: Path) -> None:
@@ -386,9 +388,36 @@ async def test_a_changelog_of_another_topic_is_refused(kept: list[Kept], mark: M
         await Copied.open(str(tmp_path), topic, is_whole_first=True)
 
 
-async def _three_events() -> tuple[FakeTopic, MemoryEventStore]:
-    topic, twin = FakeTopic(), MemoryEventStore(types=TYPES, clock=VirtualClock(T0))
+async def _three_events(at_us: int = T0) -> tuple[FakeTopic, MemoryEventStore]:
+    topic, twin = FakeTopic(), MemoryEventStore(types=TYPES, clock=VirtualClock(at_us))
     await twin.append([purchase(STREAMS[0], event_id, 1) for event_id in "123"])
     for each in await twin.read_log():
         topic.add([record_of(each, Upcasters())])
     return topic, twin
+
+
+@pytest.mark.parametrize("mark", [Mark(3, 2, T0 + 1), Mark(60, 2, T0), Mark(600, 2, T0)])
+async def test_a_mark_of_a_topic_that_had_the_name_before_is_passed_over(mark: Mark, tmp_path: Path) -> None:
+    topic, twin = await _three_events()
+    topic.kept = [Kept(STREAMS[0], 2, True, None, None), mark]
+    with (
+        patch.object(under_test, "TopicReader", topic.reader()),
+        patch.object(under_test, "read_changelog", topic.read_changelog),
+    ):
+        copy = await Copied.open(str(tmp_path), topic)
+        assert copy.log.missing is None
+        assert await log_of(copy.store) == await log_of(twin)
+        await copy.store.close()
+
+
+async def test_times_of_recording_do_not_go_back_where_a_copy_begins(tmp_path: Path) -> None:
+    topic, _ = await _three_events(at_us=T0 + 5)
+    topic.kept = [Kept(STREAMS[0], 3, True, hashes("123"), None), Mark(topic.offset_after(3), 3, T0 + 5)]
+    with (
+        patch.object(under_test, "TopicReader", topic.reader()),
+        patch.object(under_test, "read_changelog", topic.read_changelog),
+    ):
+        copy = await Copied.open(str(tmp_path), topic)
+        (stored,) = await copy.store.append([purchase(STREAMS[0], "4", 1)])
+        assert told(stored)[-2] == T0 + 5, "this process's clock is behind that of the one before"
+        await copy.store.close()
