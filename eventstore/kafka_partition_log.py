@@ -57,6 +57,9 @@ from kernel.ids import Position
 #: Does what it is given, which answers with the events that the copy has then, and folds them.
 Adopting = Callable[[Callable[[], Awaitable[Sequence[Event]]]], Coroutine[Any, Any, None]]
 
+#: Waits after so many events.
+FillPause = Callable[[int], Awaitable[None]]
+
 #: Events of one commit while the copy follows.
 _ADOPT_EVENTS = 2000
 _PAGE_RECORDS = 500
@@ -103,7 +106,7 @@ class PartitionLog:
         on_lost: Callable[[OwnershipLost], None],
         upcasters: Upcasters | None = None,
         is_whole_first: bool = False,
-        fill_pause: Callable[[int], Awaitable[None]] | None = None,
+        fill_pause: FillPause | None = None,
     ) -> None:
         self._connections, self._topic, self._partition = connections, topic, partition
         self._is_whole_first, self._fill_pause = is_whole_first, fill_pause
@@ -137,7 +140,7 @@ class PartitionLog:
             await self._begin_from_changelog(copy)
             await self._catch_up(_straight)
             if self._is_whole_first:
-                await self._fill_all()
+                await self._fill_all(None)  # nobody is served meanwhile who would suffer
         except TROUBLE as error:
             raise await self._connections.translated(error) from error
 
@@ -284,7 +287,7 @@ class PartitionLog:
         """
         while self.missing is not None:
             try:
-                await self._fill_all()
+                await self._fill_all(self._fill_pause)
                 await self._forget()
             except (*TROUBLE, StoreUnavailable) as error:
                 _log.warning("kafka_fill_waits", partition=self._partition, error=repr(error))
@@ -340,7 +343,7 @@ class PartitionLog:
             _log.warning("changelog_of_another_log", topic=name, partition=self._partition, remove=f"{name}.changelog")
         return is_it
 
-    async def _fill_all(self) -> None:
+    async def _fill_all(self, pause: FillPause | None) -> None:
         missing, partition = self.missing, self._partition
         if missing is None:
             return
@@ -355,8 +358,8 @@ class PartitionLog:
                 told.append(each.told)
                 if len(told) == _FILL_EVENTS:
                     await self._copy.fill(told, each.offset + 1)
-                    if self._fill_pause is not None:
-                        await self._fill_pause(len(told))
+                    if pause is not None:
+                        await pause(len(told))
                     told = []
         await self._copy.fill(told, missing.end)
         if missing.filled != missing.position:
