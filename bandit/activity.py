@@ -67,7 +67,9 @@ class Activity:
     def fold(self, event: Event) -> None:
         """Take a delivered event, of any type."""
         if event.type == DECISION_MADE and (decision := _decision(event)) is not None:
-            self.reserve(PolicyKey(event.stream.org, decision.policy), decision.decision_id, decision.arm, event.at_us)
+            key = PolicyKey(event.stream.org, decision.policy)
+            if decision.decision_id not in self._open.get(key, ()):  # else it was reserved here, at the same instant
+                self.reserve(key, decision.decision_id, decision.arm, event.at_us)
         elif event.type == REWARD_SETTLED and (decision_id := settled_decision(event)) is not None:
             self._settle(PolicyKey(event.stream.org, event.stream.id), decision_id)
 

@@ -1,8 +1,15 @@
 """Chance that can be looked up: numbers that follow from a seed and a name, the same in every process and on every day."""
 
+from functools import lru_cache
 from hashlib import blake2b
 
 _SCALE = 2.0**-53
+
+
+@lru_cache(maxsize=1024)
+def _begun(seed: int, purpose: str) -> blake2b:
+    """The hash after what most calls begin with. Nobody updates it: it is copied."""
+    return blake2b(f"{seed}\n{purpose}".encode("utf-8", "surrogatepass"), digest_size=16)
 
 
 def digest(seed: int, purpose: str, *names: str) -> bytes:
@@ -10,7 +17,7 @@ def digest(seed: int, purpose: str, *names: str) -> bytes:
 
     Lengths stand before the names, so that no two lists of names give the same bytes.
     """
-    hashed = blake2b(f"{seed}\n{purpose}".encode("utf-8", "surrogatepass"), digest_size=16)
+    hashed = _begun(seed, purpose).copy()
     for name in names:
         raw = name.encode("utf-8", "surrogatepass")
         hashed.update(len(raw).to_bytes(8, "little"))

@@ -173,6 +173,6 @@ def ranked(arms: Sequence[str], probabilities: Sequence[float]) -> list[int]:
 def is_exploit(index: int, arms: Sequence[str], probabilities: Sequence[float]) -> bool:
     """Whether the arm is the first by probability, then id; anything else is exploring."""
     best = max(probabilities)
-    return probabilities[index] == best and arms[index] == min(
-        arm for arm, probability in zip(arms, probabilities, strict=True) if probability == best
-    )
+    if probabilities[index] != best:
+        return False
+    return arms[index] == min([arm for arm, each in zip(arms, probabilities, strict=True) if each == best])

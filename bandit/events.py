@@ -257,7 +257,7 @@ def _event(stream: Stream, event_id: str, name: str, payload: Payload, at_us: in
 
 
 def pack_vector(values: FloatVector) -> bytes:
-    return values.astype("<f8").tobytes()
+    return values.astype("<f8", copy=False).tobytes()
 
 
 def unpack_vector(packed: bytes) -> FloatVector:

@@ -52,6 +52,7 @@ WEEK_US: Final = 7 * DAY_S * SECOND_US
 #: After a deadline, until what was recorded by it is surely delivered.
 SETTLE_GRACE_US: Final = 5 * SECOND_US
 _BEFORE: Final = -(1 << 62)
+_NEVER: Final = 1 << 62
 # Named at once; the rest is due when these are written.
 _EFFECTS_MAX: Final = 200
 _CLOSED_KEPT: Final = 32
@@ -162,6 +163,7 @@ class Ledger:
         self.open: dict[str, OpenDecision] = {}
         self._book = book
         self._clock_us = _BEFORE
+        self._next_us: int | None = None  # what _next said, until something is opened, closed, or put ahead
         self._ahead = [_ahead(event) for event in ahead]
         self._retracted = set(awaited)
         self._choices: list[Choice] = []
@@ -179,16 +181,14 @@ class Ledger:
         elif event.id not in self._retracted:
             if event.at_us > event.recorded_us:
                 self._ahead.append(_ahead(event))
+                self._next_us = None
             elif self.open:
                 self._reward(event, event.recorded_us)
 
     def due_us(self) -> int | None:
         if self._effects:
             return min(effect.at_us for effect in self._effects.values())
-        due = [decision.deadline_us + 1 for decision in self.open.values()]
-        if self.open:
-            due.extend(each.at_us for each in self._ahead)
-        return min(due) + SETTLE_GRACE_US if due else None
+        return self._next() + SETTLE_GRACE_US if self.open else None
 
     def effects(self, now_us: int) -> list[NewEvent]:
         self.reach(now_us - SETTLE_GRACE_US)
@@ -232,6 +232,9 @@ class Ledger:
         if at_us <= self._clock_us:
             return
         self._clock_us = at_us
+        if at_us < self._next():
+            return
+        self._next_us = None
         while True:
             ahead = min(self._ahead, key=lambda each: (each.at_us, each.id), default=None)
             first = min(self.open.values(), key=lambda each: each.deadline_us, default=None)
@@ -242,6 +245,13 @@ class Ledger:
                 self._settle(first, first.deadline_us, None)
             else:
                 break
+
+    def _next(self) -> int:
+        """The first instant that changes anything if nothing else happens. Asked for with each event of the lead."""
+        if self._next_us is None:
+            deadlines = [decision.deadline_us + 1 for decision in self.open.values()]
+            self._next_us = min([*deadlines, *(each.at_us for each in self._ahead)], default=_NEVER)
+        return self._next_us
 
     # Events of the system.
 
@@ -262,9 +272,12 @@ class Ledger:
                 self._count(decision, Counted(payload.id, payload.value, event.at_us), event.recorded_us)
 
     def _make(self, event: Event, made: DecisionMade) -> None:
-        self._choices = [each for each in self._choices if each.at_us > event.recorded_us - WEEK_US]
+        if self._choices and self._choices[0].at_us <= event.recorded_us - WEEK_US:
+            self._choices = [each for each in self._choices if each.at_us > event.recorded_us - WEEK_US]
         self._choices.append(Choice(event.at_us, made.policy, made.arm, made.channel))
-        self.open[made.decision_id] = OpenDecision(event.data, made, event.at_us)
+        opened = self.open[made.decision_id] = OpenDecision(event.data, made, event.at_us)
+        if self._next_us is not None:
+            self._next_us = min(self._next_us, opened.deadline_us + 1)
 
     def _activate(self, decision_id: str, at_us: int) -> None:
         decision = self.open.get(decision_id)
@@ -318,6 +331,7 @@ class Ledger:
 
     def _retract(self, event_id: str) -> None:
         self._retracted.add(event_id)
+        self._next_us = None
         self._ahead = [each for each in self._ahead if each.id != event_id]
         for decision in self.open.values():
             if any(each.cause == event_id for each in decision.rewards):
@@ -328,6 +342,7 @@ class Ledger:
     def _settle(self, decision: OpenDecision, at_us: int, by: str | None) -> None:
         made = decision.made
         del self.open[made.decision_id]
+        self._next_us = None
         self._closed = [*self._closed, Closed(made.decision_id, at_us, by, decision.learns)][-_CLOSED_KEPT:]
         self._name(decision, "final" if decision.is_active else "expired", at_us)
 

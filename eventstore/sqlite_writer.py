@@ -30,11 +30,9 @@ from kernel.fatal import OnFatal
 from kernel.ids import Position
 
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT = f"INSERT INTO events VALUES {_ROW}"  # noqa: S608 - no input
-
-#: Rows of one statement: a quarter cheaper for each than one at a time, and the interpreter's lock changes hands once.
-_ROWS = 16
-_INSERT_ROWS = f"INSERT INTO events VALUES {', '.join([_ROW] * _ROWS)}"  # noqa: S608 - as above
+#: By rows of one statement, the most first: for each row a quarter cheaper than one at a time, and the interpreter's lock
+#: changes hands once.
+_INSERTS = [(rows, f"INSERT INTO events VALUES {', '.join([_ROW] * rows)}") for rows in (16, 8, 4, 2, 1)]  # noqa: S608 - no input
 
 
 #: Writes more in the transaction of a batch.
@@ -379,10 +377,11 @@ class SqliteWriter:
             (e.position, e.number, e.version, e.id, number, e.at_us, e.recorded_us, e.source, e.data)
             for e, number in zip(events, types, strict=True)
         ]
-        whole = len(params) - len(params) % _ROWS
-        for start in range(0, whole, _ROWS):
-            connection.execute(_INSERT_ROWS, tuple(chain.from_iterable(params[start : start + _ROWS])))
-        connection.executemany(_INSERT, params[whole:])
+        start = 0
+        for rows, statement in _INSERTS:
+            while start + rows <= len(params):
+                connection.execute(statement, tuple(chain.from_iterable(params[start : start + rows])))
+                start += rows
 
     def _forget_batch(self) -> None:
         self._touched, self._created, self._unknown = {}, [], []

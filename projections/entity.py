@@ -274,7 +274,10 @@ class FoldedEntity:
             raise ValueError("read() comes first")
         if selection.is_everything:
             return [value for view in views for value in view]
-        return [views[view][index] for view, index in selection.picks]
+        found: list[Any] = []
+        for view, start, stop in selection.runs:
+            found += views[view][start:stop]
+        return found
 
     def next_change_us(self, selection: Selection) -> int | None:
         """The earliest instant at which one of them may change if nothing happens; None: never."""

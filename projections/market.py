@@ -17,7 +17,7 @@ import msgspec
 
 from kernel.errors import DefinitionError, UnknownFeature
 from projections.listing import Listing
-from projections.selection import Column, Selection, columns_of, vector_of
+from projections.selection import Column, Selection, columns_of, is_values, vector_of
 
 if TYPE_CHECKING:
     from projections.catalogue import Entities, Feature
@@ -111,9 +111,14 @@ class Span:
     def column_names(self) -> tuple[str, ...]:
         return tuple(name for name, _, _ in self.columns)
 
-    def vector(self, values: Sequence[Any]) -> list[Any]:
+    @cached_property
+    def is_numbers(self) -> bool:
+        """Whether each feature has one column, its number."""
+        return is_values(self.columns, len(self.features))
+
+    def vector(self, values: Sequence[Any]) -> Sequence[Any]:
         """The numbers of the columns, given the values of both sides in the span's order."""
-        return vector_of(self.features, self.columns, values)
+        return values if self.is_numbers else vector_of(self.features, self.columns, values)
 
     @cached_property
     def encoded_columns(self) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 
 
 class Selection:
-    """Features in the order of an answer. ``picks`` are their places: (index of the view, index within it)."""
+    """Features in the order of an answer.
+
+    Attributes
+    ----------
+    picks : their places: (index of the view, index within it).
+    runs : the same, where neighbours stand side by side in their view, too: (index of the view, start, stop).
+    """
 
     def __init__(self, entities: Listing, features: tuple[Feature, ...]) -> None:
         self.entities, self.features = entities, features
         self.names = tuple(each.feature for each in features)
         places = _places(entities)
         self.picks = tuple(places[name] for name in self.names)
+        self.runs = tuple(_runs(self.picks))
         self.views = tuple(sorted({view for view, _ in self.picks}))
         self.is_everything = features == entities.features
 
@@ -62,6 +69,11 @@ def columns_of(features: Iterable[Feature]) -> tuple[Column, ...]:
     return tuple((name, index, word) for index, each in enumerate(features) for name, word in _columns_of(each))
 
 
+def is_values(columns: Sequence[Column], count: int) -> bool:
+    """Whether a vector of these columns is just the values of so many features."""
+    return [index for _, index, word in columns if word is None] == list(range(count)) and len(columns) == count
+
+
 def vector_of(features: Sequence[Feature], columns: Iterable[Column], values: Sequence[Any]) -> list[Any]:
     """The numbers of the columns; null stays None, a category's columns are 0 or 1 (all 0 for null)."""
     return [
@@ -81,6 +93,18 @@ def _columns_of(feature: Feature) -> list[tuple[str, str | None]]:
     if feature.dtype == "string" and feature.vocabulary:
         return [(f"{feature.feature}={word}", word) for word in (*feature.vocabulary, "other")]
     return []
+
+
+def _runs(picks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    view, start, stop = -1, 0, 0
+    for at, index in picks:
+        if at != view or index != stop:
+            if start < stop:
+                yield view, start, stop
+            view, start = at, index
+        stop = index + 1
+    if start < stop:
+        yield view, start, stop
 
 
 def _places(entities: Listing) -> dict[str, tuple[int, int]]:

@@ -6,9 +6,9 @@ A decision that the caller named is looked for first, whoever asked for it, and 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bandit.deciding import Decision, Request, answer, check_request
 from bandit.events import (
@@ -20,7 +20,7 @@ from bandit.events import (
 from eventstore.event import Event, Stream
 from eventstore.store import Refused
 from gateway.orgs import Org
-from gateway.policies.context import market_values
+from gateway.policies.context import ContextPlan, market_values
 from gateway.policies.policies import OrgPolicies, policy_key
 from gateway.policies.rounds import Asking, Rounds
 from gateway.problems import Invalid, Problem
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.service import Service
 
 _Key = TypeVar("_Key")
+_NO_MARKET: Mapping[str, Sequence[Any]] = {}
 
 
 class Decider:
@@ -51,53 +52,53 @@ class Decider:
         StoreUnavailable, IntakeFull
         """
         check(request)
-        policies = await self._service.policies.of(org)
-        await policies.entity(name)
+        service = self._service
+        policies = service.policies.loaded(org) or await service.policies.of(org)
+        plan = await policies.current(name)
         if request.decision_id is None:
-            return await self._made(policies, name, request, self._service.ids.uuid7())
+            return answer(await self._made(policies, name, plan, request, service.ids.uuid7()))
         async with _turn(self._named, (org.name, request.decision_id)):
-            event = await self._service.store.find(org.name, decision_event_id(request.decision_id))
+            event = await service.store.find(org.name, decision_event_id(request.decision_id))
             if event is not None:
                 return answer(_same(event, name, request))
-            return await self._made(policies, name, request, request.decision_id)
+            return answer(await self._made(policies, name, plan, request, request.decision_id))
 
-    async def _made(self, policies: OrgPolicies, name: str, request: Request, decision_id: str) -> Decision:
+    async def _made(
+        self, policies: OrgPolicies, name: str, plan: ContextPlan, request: Request, decision_id: str
+    ) -> DecisionMade:
         stream = decision_stream(policies.org.name, request.lead, decision_id)
-        plan = policies.plan(name, await policies.entity(name))
         if request.lead is None or not plan.limits_weeks:
-            return answer(await self._write(policies, name, request, stream, decision_id))
+            return await self._write(policies, name, plan, request, stream, decision_id)
         async with _turn(self._turns, stream):
-            return answer(await self._write(policies, name, request, stream, decision_id))
+            return await self._write(policies, name, plan, request, stream, decision_id)
 
     async def _write(
-        self, policies: OrgPolicies, name: str, request: Request, stream: Stream, decision_id: str
+        self, policies: OrgPolicies, name: str, plan: ContextPlan, request: Request, stream: Stream, decision_id: str
     ) -> DecisionMade:
-        service, activity, key = self._service, self._service.policies.activity, policy_key(policies.org, name)
-        made: DecisionMade | None = None
-        while made is None:  # again where something moved on while something else was read
-            plan = policies.plan(name, await policies.entity(name))
-            market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else {}
-            is_known = await self._is_known(stream)
+        service = self._service
+        while True:
+            market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else _NO_MARKET
+            is_known = service.awake(stream) is not None or await self._is_known(stream)
             asking = Asking(policies, name, plan, request, stream, decision_id, market=market, is_lead_known=is_known)
             self._rounds.add(asking)
             try:
                 receipt = await asking.receipt
             except Exception:  # not a cancellation: that leaves the append under way, and what it uses up is used
                 if asking.made is not None:
-                    activity.release(key, decision_id)
+                    service.policies.activity.release(policy_key(policies.org, name), decision_id)
                 raise
-            made = asking.made
+            if asking.made is not None:
+                break
+            plan = await policies.current(name)  # it, or the lead, has moved on meanwhile
         outcome = receipt.outcomes[0]
         if isinstance(outcome, Refused):
-            activity.release(key, decision_id)
+            service.policies.activity.release(policy_key(policies.org, name), decision_id)
             raise conflict(decision_id)
-        service.decided[made.reason] += 1
-        return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else made
+        service.decided[asking.made.reason] += 1
+        return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else asking.made
 
     async def _is_known(self, stream: Stream) -> bool:
         """Whether there is a lead with events; it is in memory then."""
-        if self._service.awake(stream) is not None:
-            return True
         return stream.kind == "lead" and (await self._service.wake([stream]))[0] is not None
 
 

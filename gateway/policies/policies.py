@@ -87,6 +87,11 @@ class OrgPolicies:
         """The same, if it is in memory and idle."""
         return cast("PolicyEntity | None", self._host.awake(policy_stream(self.org.name, name)))
 
+    async def current(self, name: str) -> ContextPlan:
+        """The plan of a policy that there is. Does not wait while it is awake. Raises as ``entity``."""
+        entity = self.awake(name)
+        return self.plan(name, await self.entity(name) if entity is None else entity)
+
     def plan(self, name: str, entity: PolicyEntity) -> ContextPlan:
         """The current version, ready to decide under the service of today."""
         current = _current(entity)
@@ -212,9 +217,13 @@ class Policies:
         elif event.type == POLICY_DEFINED and event.stream.org in self._orgs:
             self._orgs[event.stream.org].names.add(event.stream.id)
 
+    def loaded(self, org: Org) -> OrgPolicies | None:
+        """Those of an org, if ``of`` was called once."""
+        return self._orgs.get(org.name)
+
     async def of(self, org: Org) -> OrgPolicies:
         """Those of an org; the first call reads from the log which there are and which decisions are open."""
-        found = self._orgs.get(org.name)
+        found = self.loaded(org)
         if found is not None:
             return found
         async with self._loading.setdefault(org.name, asyncio.Lock()):

@@ -111,14 +111,15 @@ class DecisionList(msgspec.Struct, frozen=True):
 
 Members = Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=DECISIONS_MAX)]
 Asked = Request | Annotated[list[Request], Meta(min_length=1, max_length=DECISIONS_MAX)]
-DECODER = msgspec.json.Decoder(Request | Members)
+ONE_OR_LIST: Any = Request | Members
+DECODER = msgspec.json.Decoder(ONE_OR_LIST)
 MEMBER = msgspec.json.Decoder(Request)
 _REWARD = msgspec.json.Decoder(RewardRequest)
 
 
 async def decide(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
     query_of(request, ())
-    wanted = await decode_body(request, DECODER, Request | Members)
+    wanted: Request | list[msgspec.Raw] = await decode_body(request, DECODER, ONE_OR_LIST)
     policy = request.match_info["policy"]
     if isinstance(wanted, Request):
         decision = await service.decider.decide(org, policy, wanted)
