@@ -111,9 +111,9 @@ class _Choice(NamedTuple):
 
 def check_request(request: Request) -> None:
     """What the form of a request cannot say. Raises ``InvalidDefinition`` with every fault."""
-    faults = list(features_faults(request.context, "context"))
-    arms = [PolicyArm(arm.id, arm.features) for arm in request.arms or ()]
-    faults.extend(arms_faults(arms, "arms"))
+    faults = list(features_faults(request.context, "context")) if request.context else []
+    if request.arms is not None:
+        faults.extend(arms_faults([PolicyArm(arm.id, arm.features) for arm in request.arms], "arms"))
     if request.lead is not None and not is_lead(request.lead):
         faults.append(Fault("lead", EXPECTED_LEAD, shorten(request.lead)))
     if request.decision_id is not None and not is_decision_id(request.decision_id):
@@ -314,9 +314,10 @@ def answer(made: DecisionMade) -> Decision:
 def ranking(made: DecisionMade) -> list[Ranked]:
     """All arms considered, by probability, then id; those that were not eligible with probability 0."""
     scores: Sequence[float | None] = [None] * len(made.arms) if made.scores is None else made.scores
-    considered = [Ranked(arm.id, p, s) for arm, p, s in zip(made.arms, made.distribution, scores, strict=True)]
-    considered += [Ranked(arm, 0.0, None) for arm in made.ineligible]
-    return sorted(considered, key=lambda each: (-each.probability, each.arm))
+    considered = [(-p, arm.id, s) for arm, p, s in zip(made.arms, made.distribution, scores, strict=True)]
+    considered += [(-0.0, arm, None) for arm in made.ineligible]
+    considered.sort()  # never by score: no arm stands twice
+    return [Ranked(arm, -p, score) for p, arm, score in considered]
 
 
 def context_of(made: DecisionMade, columns: Sequence[str]) -> dict[str, Any]:

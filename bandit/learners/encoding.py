@@ -78,10 +78,9 @@ def column_rows(contexts: Sequence[Context], width: int) -> tuple[FloatMatrix, F
         One has not ``width`` of them.
     """
     rows = [context.values for context in contexts]
-    for row in rows:
-        if row.shape != (width,):
-            raise ContextWidthMismatch(width, row.size)
-    values = np.array(rows) if len(rows) > 1 else rows[0][None]
+    if {row.shape for row in rows} != {(width,)}:
+        raise ContextWidthMismatch(width, next(row.size for row in rows if row.shape != (width,)))
+    values = np.concatenate(rows).reshape(len(rows), width) if len(rows) > 1 else rows[0][None]
     known = np.isfinite(values)
     if np.logical_and.reduce(known.ravel()):
         return squashed(values), None
