@@ -4,8 +4,9 @@
 ``streams.kind`` is an index into ``KINDS``, ``is_known`` says that an event from outside is in the stream.
 ``types`` numbers each (event type, payload version). ``events`` is the log: ``position`` 1, 2, 3 … without
 gaps, ``version`` likewise within its stream, both times in UTC microseconds, ``data`` the payload's JSON as
-it was sent. Two indexes are the concurrency checks: an id once per stream, a version once per stream. Two more
-hold the system's own events alone, by id and by type: decisions and predictions are found by them.
+it was sent. Indexes are the concurrency checks: a version once per stream, an id once per stream. The ids of outside events
+stand by stream, those of the system's own by id: decisions and predictions are found by them in whatever stream, and an
+index that a hash leads costs a page for each row, so no second one holds them. One more has the system's own by type.
 
 ``restored`` is empty but in a copy that began from a changelog and does not have the log's first events yet: of each
 stream the version up to which its snapshot reaches, the hashes of its ids (null: any may be taken), and the snapshot
@@ -66,6 +67,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             ids BLOB,
             snapshot BLOB
         ) STRICT""",
+    ),
+    # An index that belongs to a table's definition goes only with the table: the log is copied, once.
+    (
+        """CREATE TABLE moved_events (
+            position INTEGER PRIMARY KEY,
+            stream INTEGER NOT NULL REFERENCES streams (number),
+            version INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            type INTEGER NOT NULL REFERENCES types (number),
+            at_us INTEGER NOT NULL,
+            recorded_us INTEGER NOT NULL,
+            source TEXT,
+            data BLOB NOT NULL,
+            UNIQUE (stream, version)
+        ) STRICT""",
+        "INSERT INTO moved_events SELECT * FROM events",
+        "DROP TABLE events",
+        "ALTER TABLE moved_events RENAME TO events",
+        "CREATE UNIQUE INDEX outside_ids ON events (stream, id) WHERE substr(id, 1, 1) <> '~'",
+        "CREATE UNIQUE INDEX system_ids ON events (id, stream) WHERE substr(id, 1, 1) = '~'",
+        "CREATE INDEX system_types ON events (type, position) WHERE substr(id, 1, 1) = '~'",
     ),
 )
 

@@ -3,6 +3,7 @@
 import sqlite3
 
 from eventstore.event import KINDS, Event, Stream, StreamInfo
+from eventstore.system import is_system_id
 from eventstore.upcasters import Upcasters
 from kernel.ids import Position
 
@@ -66,7 +67,8 @@ class SqliteRows:
         return [event(row, streams[row[1]]) for row in self._connection.execute(sql, (after, limit))]
 
     def find(self, stream: Stream, number: int, event_id: str) -> Event | None:
-        sql = f"SELECT {_EVENT} FROM events WHERE stream = ? AND id = ?"  # noqa: S608
+        sign = "=" if is_system_id(event_id) else "<>"  # as in the index that has it
+        sql = f"SELECT {_EVENT} FROM events WHERE stream = ? AND id = ? AND substr(id, 1, 1) {sign} '~'"  # noqa: S608
         row = self._connection.execute(sql, (number, event_id)).fetchone()
         return None if row is None else self._event(row, stream)
 

@@ -378,10 +378,10 @@ class SqliteWriter:
             for e, number in zip(events, types, strict=True)
         ]
         start = 0
-        for rows, statement in _INSERTS:
-            while start + rows <= len(params):
-                connection.execute(statement, tuple(chain.from_iterable(params[start : start + rows])))
-                start += rows
+        for count, statement in _INSERTS:
+            while start + count <= len(params):
+                connection.execute(statement, tuple(chain.from_iterable(params[start : start + count])))
+                start += count
 
     def _forget_batch(self) -> None:
         self._touched, self._created, self._unknown = {}, [], []

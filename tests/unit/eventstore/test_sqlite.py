@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from eventstore import schema
 from eventstore.event import StreamInfo
 from eventstore.schema import MIGRATIONS
 from eventstore.sqlite import DEFAULT_OPTIONS, SqliteEventStore, SqliteOptions
@@ -86,6 +87,43 @@ async def test_a_log_of_a_later_version_is_refused_and_left_alone(tmp_path: Path
         await opened(tmp_path)
     assert (refused.value.expected, refused.value.actual) == (len(MIGRATIONS), len(MIGRATIONS) + 1)
     assert files(tmp_path) == before
+
+
+async def test_a_log_of_an_earlier_version_is_brought_to_todays_with_all_that_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [purchase(ANN, "e1"), purchase(BOB, "e1"), new_event(ANN, "~x"), new_event(BOB, "~x"), purchase(ANN, "e2")]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        store = await opened(tmp_path)
+        await store.append(some)
+        before = await store.read_log()
+        await store.close()
+    store = await opened(tmp_path)
+    assert await store.read_log() == before
+    assert await store.find(ANN.org, "~x") == before[2]
+    again = await store.append(some)
+    assert [each.is_duplicate for each in again if isinstance(each, Stored)] == [True] * 5
+    (new,) = await store.append([new_event(ANN, "~y")])
+    assert isinstance(new, Stored)
+    assert (new.event.position, new.event.version) == (6, 4)
+    await store.close()
+
+
+async def test_events_are_found_by_id_through_an_index(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    asked: list[str] = []
+    await store._reading.run(lambda connection: connection.set_trace_callback(asked.append))
+    await store.append([purchase(ANN, "e1"), new_event(ANN, "~x")])
+    await store.find(ANN.org, "~x")
+    await store._writing.run(lambda connection: connection.set_trace_callback(asked.append))
+    await store.append([purchase(ANN, "e1"), new_event(ANN, "~x")])
+    looked_up = [each for each in asked if each.startswith("SELECT") and "FROM events" in each and "id =" in each]
+    assert len(looked_up) == 3
+    for sql in looked_up:
+        plan = await store._reading.run(lambda c, sql=sql: c.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())  # type: ignore[misc]
+        assert any(" USING INDEX " in row[3] and "_ids (" in row[3] for row in plan), plan
+    await store.close()
 
 
 async def test_a_log_that_lost_its_file_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
