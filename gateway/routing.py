@@ -182,10 +182,10 @@ class RouteTable(AbstractResource):
         return UrlMappingMatchInfo({}, _Bound("GET", handler, "(none)", self)), _ANY
 
     def url_for(self, **kwargs: str) -> URL:
-        raise NotImplementedError("a table of routes has no URL of its own")
+        raise TypeError("a table of routes has no URL of its own")
 
     def add_prefix(self, prefix: str) -> None:
-        raise NotImplementedError("the routes are absolute")
+        raise TypeError("the routes are absolute")
 
     def get_info(self) -> Any:
         return {"path": "/"}

@@ -3,6 +3,8 @@
 These depend on order. An event that comes after a later one of the same pair asks for a refold.
 """
 
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +16,8 @@ from projections.signals import LocalField, Signal
 from projections.source import ViewWriter, made
 from projections.windows import Window, length_name
 
+#: The fold lines for a pair that is complete, by the name of the gap between its ends.
+Paired = Callable[[str], list[str]]
 #: Stands for the number that a pair carries, in the series of its window.
 _GAP = LocalField("type")
 
@@ -70,9 +74,9 @@ class Pair(Aggregate):
         plan.at_end(series.prune)
         return series
 
-    def follow(self, plan: Plan, paired: Any) -> None:
-        """Write fold lines that find the pairs; ``paired(gap)`` gives those for one that is complete."""
-        raise NotImplementedError
+    @abstractmethod
+    def follow(self, plan: Plan, paired: Paired) -> None:
+        """Write fold lines that find the pairs."""
 
     def emit(self, w: ViewWriter) -> Operand:
         kept = self.kept(w.plan)
@@ -94,7 +98,7 @@ class Turns(Pair):
     The thread is named by a field; previous means by (time, id) among both signals.
     """
 
-    def follow(self, plan: Plan, paired: Any) -> None:
+    def follow(self, plan: Plan, paired: Paired) -> None:
         waiting, at = plan.slot(f"{self.wish}_waiting", "dict", "None"), plan.slot(f"{self.wish}_at", "int", "BEFORE")
         guard = f"at <= {at}"
         # The reply first: an event that is both answers the one before it, and then waits itself.
@@ -126,7 +130,7 @@ class Turns(Pair):
 class Replies(Pair):
     """First replies, one for each identity, at or after its first opening: how many, or the mean seconds between."""
 
-    def follow(self, plan: Plan, paired: Any) -> None:
+    def follow(self, plan: Plan, paired: Paired) -> None:
         wish = f"{self.wish}_first"
         # sent: the first opening while it waits for a reply, then None. early: replies with nothing opened yet,
         # since one of the same instant as the opening counts although its id comes first.
