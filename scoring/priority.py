@@ -55,6 +55,17 @@ def priority(probability: float, urgency: float) -> int:
     return round(100 * (PROBABILITY_WEIGHT * probability + URGENCY_WEIGHT * urgency))
 
 
+def least_of(score: float) -> int:
+    """The least priority that reaches a score.
+
+    Examples
+    --------
+    >>> least_of(79.5), least_of(80)
+    (80, 80)
+    """
+    return -int(-score // 1)
+
+
 def tier(priority: int, thresholds: ThresholdSettings) -> Tier:
     """The tier of a priority.
 

@@ -19,14 +19,15 @@ from gateway.nodes.lists import Cursor, cut
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
-from gateway.routes import jobs, lead_scoring
+from gateway.routes import bulk_predictions, jobs
+from gateway.routes.bulk_predictions import BULK, BulkAnswer, BulkRequest
 from gateway.routes.catalogue import json_response
 from gateway.routes.jobs import JobRequest
-from gateway.routes.lead_scoring import BULK, BulkAnswer, BulkRequest
 from gateway.routing import Route
 from gateway.scoring.bulk import all_leads
 from gateway.service import Service
 from kernel.errors import LeadwheelError
+from scoring.priority import least_of
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ async def _begin(service: Service, org: Org, wanted: Begin) -> Looked:
     if wanted.job is not None:
         kind, work = wanted.job.kind, jobs.work_of(service, org, wanted.job)
         return Looked(service.part_jobs.start(kind, org.name, work, is_alone=kind != "train").document())
-    work = lead_scoring.bulk_work(service, org, wanted.configuration, wanted.bulk or BulkRequest())
+    work = bulk_predictions.bulk_work(service, org, wanted.configuration, wanted.bulk or BulkRequest())
     return Looked(service.part_jobs.start(BULK, org.name, work, is_alone=False).document())
 
 
@@ -135,12 +136,12 @@ async def start(front: Front, route: Route, request: web.Request, org: Org) -> w
 
 async def start_bulk(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
     """Predict the best leads of all partitions."""
-    wanted = await lead_scoring.bulk_asked(request)
+    wanted = await bulk_predictions.bulk_asked(request)
     configuration = request.match_info["configId"]
     (await front.shared.scores.of(org)).settings(configuration)
     asked = ShareAsked(configuration, wanted.limit)
     found = await asyncio.gather(*(front.call(SHARE, partition, org, asked) for partition in front.leads()))
-    limits = shares(found, wanted.limit, lead_scoring.least_of(wanted.min_score))
+    limits = shares(found, wanted.limit, least_of(wanted.min_score))
     begins = {
         partition: Begin(bulk=msgspec.structs.replace(wanted, limit=limit), configuration=configuration)
         for partition, limit in zip(front.leads(), limits, strict=True)

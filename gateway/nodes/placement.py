@@ -12,7 +12,7 @@ from gateway.nodes.front import Front
 from gateway.nodes.lists import Renamed, merged
 from gateway.nodes.stale import PARAMETER
 from gateway.orgs import Org
-from gateway.routes import alerts, decisions, lead_scoring, lists, webhooks
+from gateway.routes import alerts, decisions, lead_rankings, lists, webhooks
 from gateway.routes.dead_letters import DEAD_LETTERS
 from gateway.routing import Route
 from gateway.service import Service
@@ -136,9 +136,9 @@ PLACEMENTS: Final[dict[tuple[str, str], Placement]] = {
     ("GET", _V1 + "/webhook-dead-letters"): _listed(webhooks.LETTERS, takes_stale=False),
     ("GET", _V1 + "/dead-letters"): _listed(DEAD_LETTERS, dead_letters.renamed, with_shared=True),
     ("POST", _V1 + "/dead-letters/{id}/retry"): Placement(dead_letters.retry, handler=dead_letters.retry_here),
-    ("GET", _SCORING + "/{configId}/ml/ranked-leads"): _listed(lead_scoring.RANKED),
-    ("GET", _SCORING + "/{configId}/ml/top-leads"): _listed(lead_scoring.TOP),
-    ("GET", _SCORING + "/{configId}/ml/leads-by-tier"): _listed(lead_scoring.OF_TIER),
+    ("GET", _SCORING + "/{configId}/ml/ranked-leads"): _listed(lead_rankings.RANKED),
+    ("GET", _SCORING + "/{configId}/ml/top-leads"): _listed(lead_rankings.TOP),
+    ("GET", _SCORING + "/{configId}/ml/leads-by-tier"): _listed(lead_rankings.OF_TIER),
     ("GET", _SCORING + "/{configId}/ml/accuracy"): Placement(scoring.accuracy),
     ("GET", _V1 + "/stream"): Placement(feed.listen),
     # Work of all owners, watched by one node.
