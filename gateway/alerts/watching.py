@@ -1,51 +1,41 @@
 """Watching leads: a worker looks at them when something happened, when time makes a rule true, and at all when rules change.
 
-Enter: delivered events and time. Leave: ``alert_raised`` and ``alert_resolved``, through the one way into the log. Nothing
+Enter: delivered events and time. Leave: leads that are to be looked at, and what webhooks are told. Nothing
 waits on the way of a request: a delivered event that no rule is about costs one look-up, any other marks its lead.
 
 Rules about predictions alone look only at leads that have predictions. A rule about features needs to know when each
 lead may change next: the wheel holds one deadline for each, about 160 bytes, filled by a look at all leads in the
 background after the start and whenever rules change, some 10 leads between two turns of the loop.
 
-Old news raises nothing: what begins to hold by it is hushed until it has not held for once. What is hushed stands in no
-log; after a restart a rule that holds without an alert is hushed again if it held when the lead's newest old news was
-recorded, and raised otherwise.
+How one is looked at, and when again, is ``gateway.alerts.looking``.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from actors.wheel import TimerWheel
-from eventstore.event import Event, NewEvent, Stream
+from eventstore.event import Event, Stream
 from gateway.alerts.deliveries import Counts, OrgDeliveries
-from gateway.alerts.occasions import Marked, Run
+from gateway.alerts.looking import SLICE, Looker
+from gateway.alerts.occasions import Marked
 from gateway.alerts.org_alerts import OrgAlerts
 from gateway.alerts.posting import Poster
 from gateway.orgs import Org
 from kernel.clock import Clock
 from kernel.errors import LeadwheelError
 from kernel.settings_scoring import DEFAULT_CONFIGURATION
-from kernel.steps import finish_politely, releasing
 from kernel.times import SECOND_US
 from projections.aggregators.runtime import BEFORE
-from projections.entity import FoldedEntity, refolding
 from scoring.alert_board import AlertBoard
-from scoring.alerts import ALERTS, AlertBook, look
-from scoring.events import ALERT_RAISED
 
 if TYPE_CHECKING:
     from gateway.service import Service
 
-_SLICE = 10  # leads between two turns of the loop: a millisecond, or ten where they sleep with many predictions
 _AT_ONCE = 200  # leads of one kind of occasion in a tick
 _PAGE = 1000
-_RETRY_US = SECOND_US
-_WHEEL_TICK_US = SECOND_US // 4
-_LOOK = "look"
 
 _log = structlog.get_logger(__name__)
 
@@ -89,13 +79,17 @@ class Alerts:
         self._orgs: dict[str, OrgAlerts] = {}
         self._scans: dict[str, Scan] = {}
         self._scanned_us: dict[str, int] = {}  # when the last look at all leads of an org began
-        self._market_until_us: dict[str, int | None] = {}
         self._poster = Poster(clock)
-        self._wheel = TimerWheel(start_us=clock.now_us(), tick_us=_WHEEL_TICK_US)
+        self._looker = Looker(service, clock)
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self.posted = Counts()
-        self.looks = self.failures = 0
+        self.failures = 0
+
+    @property
+    def looks(self) -> int:
+        """At leads, since the start."""
+        return self._looker.looks
 
     def fold(self, event: Event) -> None:
         """An event was delivered. Never waits."""
@@ -115,7 +109,7 @@ class Alerts:
 
     def forget(self, stream: Stream, number: int) -> None:
         """A lead is erased: nothing of it is kept here."""
-        self._wheel.cancel(number, _LOOK)
+        self._looker.forget(number)
         org = self._orgs.get(stream.org)
         if org is not None:
             org.forget(stream.id)
@@ -127,7 +121,7 @@ class Alerts:
             raised=sum(each.raised for each in orgs),
             resolved=sum(each.resolved for each in orgs),
             marked=sum(len(each.occasions) for each in orgs),
-            timers=len(self._wheel),
+            timers=self._looker.timers,
             looks=self.looks,
             failures=self.failures,
             waiting=sum(each.deliveries.waiting for each in orgs),
@@ -204,11 +198,11 @@ class Alerts:
 
     async def _look_due(self) -> bool:
         """Leads whose values change with time, or whose cooldown is over."""
-        timers = self._wheel.advance(self._clock.now_us(), _AT_ONCE)
-        if not timers:
-            return self._wheel.is_behind(self._clock.now_us())
+        due = self._looker.due(_AT_ONCE)
+        if not due:
+            return self._looker.is_behind
         try:
-            infos = await self._service.store.streams_of([timer.entity for timer in timers])
+            infos = await self._service.store.streams_of(due)
             by_org: dict[str, list[Stream]] = {}
             for info in infos:
                 if info is not None:
@@ -216,10 +210,10 @@ class Alerts:
             for name, streams in by_org.items():
                 org = self._orgs[name]
                 is_doubtful = org.occasions.is_overrun
-                await self._look_at(org, [org.occasions.claim(stream) for stream in streams], is_doubtful=is_doubtful)
+                marked = [org.occasions.claim(stream) for stream in streams]
+                await self._looker.look_at(org, marked, is_doubtful=is_doubtful)
         except LeadwheelError:
-            for timer in timers:
-                self._wheel.schedule(timer.entity, _LOOK, self._clock.now_us() + _RETRY_US)
+            self._looker.put_off(due)
             raise
         return True
 
@@ -227,7 +221,7 @@ class Alerts:
         """Leads that got an event."""
         is_doubtful = org.occasions.is_overrun
         marked = org.occasions.take(_AT_ONCE)
-        await self._look_at(org, marked, is_doubtful=is_doubtful)
+        await self._looker.look_at(org, marked, is_doubtful=is_doubtful)
         return bool(marked)
 
     def _watch_market(self, org: OrgAlerts) -> None:
@@ -236,7 +230,7 @@ class Alerts:
             return
         now_us = self._clock.now_us()
         name = org.org.name
-        until_us = self._market_until_us.get(name)
+        until_us = self._looker.market_until_us(name)
         if until_us is not None and until_us <= now_us:
             org.is_market_moved = True
         since_us = now_us - self._scanned_us.get(name, BEFORE)
@@ -253,11 +247,10 @@ class Alerts:
         async for streams in scan.leads:
             try:
                 if scan.is_old_news:  # nobody knows which lead it was about: nothing is raised that might be wrong
-                    await self._look_at(org, [Marked(stream) for stream in streams], is_old_news=True)
+                    await self._looker.look_at(org, [Marked(stream) for stream in streams], is_old_news=True)
                 else:
-                    await self._look_at(
-                        org, [org.occasions.claim(stream) for stream in streams], is_doubtful=scan.is_doubtful
-                    )
+                    marked = [org.occasions.claim(stream) for stream in streams]
+                    await self._looker.look_at(org, marked, is_doubtful=scan.is_doubtful)
             except LeadwheelError:
                 org.must_scan = True
                 raise
@@ -302,128 +295,10 @@ class Alerts:
         for chunk in _chunks([Stream(name, "lead", lead) for lead in dict.fromkeys([*ranking.leads(), *opened])]):
             yield chunk
 
-    # Looking.
-
-    async def _look_at(
-        self, org: OrgAlerts, marked: Sequence[Marked], *, is_doubtful: bool = False, is_old_news: bool = False
-    ) -> None:
-        """Look at leads, a slice at a time. What was not looked at stays marked. Raises ``LeadwheelError``."""
-        done = 0
-        try:
-            while done < len(marked):
-                chunk = marked[done : done + _SLICE]
-                await self._look_slice(org, chunk, is_doubtful=is_doubtful, is_old_news=is_old_news)
-                done += len(chunk)
-                await asyncio.sleep(0)
-        except BaseException:
-            org.occasions.put_back(each for each in marked[done:] if each.runs)
-            raise
-
-    async def _look_slice(
-        self, org: OrgAlerts, marked: Sequence[Marked], *, is_doubtful: bool, is_old_news: bool
-    ) -> None:
-        market = await self._market_values(org)
-        for stream, runs in marked:
-            if len(runs) > 1 and org.reading.reads_leads:
-                await self._look_through(org, stream, runs[:-1], market)
-        entities = cast("list[FoldedEntity | None]", await self._service.host.look([each.stream for each in marked]))
-        now_us = self._clock.now_us()
-        events: list[NewEvent] = []
-        for (_, runs), entity in zip(marked, entities, strict=True):
-            if entity is not None and entity.has_outside_event:
-                is_old = runs[-1].is_old_news if runs else is_old_news
-                found = self._look(org, entity, now_us, market, is_old_news=is_old)
-                events += await self._not_hushed(org, entity, found) if is_doubtful else found
-        await self._record(events)
-
-    def _look(
-        self, org: OrgAlerts, entity: FoldedEntity, now_us: int, market: dict[str, Any], *, is_old_news: bool
-    ) -> list[NewEvent]:
-        """What begins to hold of a lead as it is now, or no longer does; and when to look again."""
-        values, change_us = org.reading.values(entity, now_us, market)
-        hushed = org.hushed.get(entity.stream, set())
-        found = look(
-            entity.stream, org.rules.in_force, _book(entity), values.get, now_us, hushed=hushed, is_old_news=is_old_news
-        )
-        if hushed:
-            org.hushed[entity.stream] = hushed
-        else:
-            org.hushed.pop(entity.stream, None)
-        due = [at_us for at_us in (change_us, found.due_us) if at_us is not None]
-        if due:
-            self._wheel.schedule(entity.number, _LOOK, max(min(due), now_us + 1))
-        else:
-            self._wheel.cancel(entity.number, _LOOK)
-        self.looks += 1
-        return found.events
-
-    async def _look_through(self, org: OrgAlerts, stream: Stream, runs: Iterable[Run], market: dict[str, Any]) -> None:
-        """Look at a lead as it was after each run of events, so that old news is not taken for what came after it."""
-        log = await self._service.store.read(stream)
-        for run in runs:
-            known = [event for event in log if event.version <= run.version]
-            live = await self._live(stream)
-            if live is None or not known:
-                continue
-            past = await finish_politely(refolding(stream, live.number, org.org.catalogue, known))
-            now_us = self._clock.now_us()
-            values, _ = org.reading.values(past, now_us, market)
-            values |= org.reading.predictions(live)
-            hushed = org.hushed.setdefault(stream, set())
-            found = look(
-                stream, org.rules.in_force, _book(live), values.get, now_us, hushed=hushed, is_old_news=run.is_old_news
-            )
-            await self._record(found.events)
-        await finish_politely(releasing(log))
-
-    async def _not_hushed(self, org: OrgAlerts, entity: FoldedEntity, found: Sequence[NewEvent]) -> list[NewEvent]:
-        """Without what held already when old news of the lead was recorded, which has hushed it, or should have."""
-        old_us, book = entity.old_news_us, _book(entity)
-        began = {event.payload.rule for event in found if event.type == ALERT_RAISED}
-        # A rule that was defined after the old news is looked at anew, whatever made it true.
-        doubtful = {name for name in began if max(_since(book, name), org.changed.get(name, BEFORE)) <= old_us}
-        if old_us <= BEFORE or not doubtful or not org.reading.reads_leads:
-            return list(found)
-        past = await self._service.read_at(entity.stream, old_us, old_us)
-        if past is None:
-            return list(found)
-        values, _ = org.reading.values(past, old_us, {})
-        values |= org.reading.predictions(entity)
-        quiet = {rule.name for rule in org.rules.in_force if rule.name in doubtful and rule.when.holds(values.get)}
-        if quiet:
-            org.hushed.setdefault(entity.stream, set()).update(quiet)
-        return [event for event in found if event.type != ALERT_RAISED or event.payload.rule not in quiet]
-
-    async def _live(self, stream: Stream) -> FoldedEntity | None:
-        return cast("FoldedEntity | None", (await self._service.host.look([stream]))[0])
-
-    async def _market_values(self, org: OrgAlerts) -> dict[str, Any]:
-        if not org.reading.reads_market:
-            return {}
-        values, until_us = await org.reading.market(self._service.markets.of(org.org.name))
-        self._market_until_us[org.org.name] = until_us
-        return values
-
-    async def _record(self, events: Sequence[NewEvent]) -> None:
-        """What another looker has written already, or a person, is a duplicate, or refused; both are as good."""
-        if events:
-            await self._service.ingest.record(events)
-
-
-def _book(entity: FoldedEntity) -> AlertBook | None:
-    found = entity.companion(ALERTS)
-    return found if isinstance(found, AlertBook) else None
-
-
-def _since(book: AlertBook | None, rule: str) -> int:
-    """When the latest alert of a rule was raised."""
-    episode = None if book is None else book.episode(rule)
-    return BEFORE if episode is None else episode.raised_us
-
 
 def _is_lead_of(stream: Stream, org: str) -> bool:
     return stream.kind == "lead" and stream.org == org
 
 
 def _chunks(streams: Sequence[Stream]) -> Iterable[list[Stream]]:
-    return (list(streams[start : start + _SLICE]) for start in range(0, len(streams), _SLICE))
+    return (list(streams[start : start + SLICE]) for start in range(0, len(streams), SLICE))
