@@ -115,6 +115,9 @@ METRICS: tuple[MetricSpec, ...] = (
         ("outcome",),
         is_of_nodes=True,
     ),
+    MetricSpec(
+        "leadwheel_node_waiting", "gauge", "Requests that wait for a partition to be handed over", is_of_nodes=True
+    ),
     MetricSpec("leadwheel_node_stale", "counter", "Answers that may be old, and were asked for so", is_of_nodes=True),
     MetricSpec("leadwheel_partitions_led", "gauge", "Partitions that this node leads", is_of_nodes=True),
     MetricSpec("leadwheel_copies", "gauge", "Partitions of which this node keeps a complete copy", is_of_nodes=True),

@@ -30,6 +30,9 @@ class NodesSettings(Section, frozen=True):
     )
     release_s: Seconds = 1.0  # for a batch under way when a partition is given back
     forward_timeout_s: Seconds = 10.0  # for another node's answer
+    handover_wait_s: Annotated[float, Meta(ge=0, le=30)] = (
+        2.0  # how long a request waits for a partition that is being handed over, before it gets 503; 0: not at all
+    )
     stop_timeout_s: Annotated[float, Meta(gt=0, le=60)] = (
         5.0  # for the others to take over what a stopping node gives back
     )

@@ -22,6 +22,7 @@ from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routing import Handler, Route, RouteTable
 from gateway.service import Service
+from kernel.errors import NotLeading
 
 FRONT: web.AppKey[Front] = web.AppKey("front", Front)
 
@@ -61,6 +62,7 @@ def build_front_app(front: Front, routes: Sequence[Route] = ROUTES) -> web.Appli
 
 async def _close_streams(app: web.Application) -> None:
     front = app[FRONT]
+    front.room.close()
     front.close_streams()
     for service in (front.shared, *front.cluster.led().values()):
         service.feed.close_streams()  # an open stream would hold the stop up until it times out
@@ -109,10 +111,13 @@ async def _sent_on(front: Front, route: Route, listing: Listing | None, request:
     partition = _partition(to)
     headers = request.headers
     is_old = wire.STALE in headers
-    service = _copy(front, partition) if is_old else _own(front, partition)
-    if listing is not None and wire.PART in headers:
-        return await part_answer(listing, service, request, org)
-    response = await route.handler(service, request, org)
+    service = _copy(front, partition) if is_old else await _own(front, partition, to.generation)
+    try:
+        if listing is not None and wire.PART in headers:
+            return await part_answer(listing, service, request, org)
+        response = await route.handler(service, request, org)
+    except NotLeading as error:
+        raise _given_back(error) from error
     return stale.marked(stale.reply_of(response)) if is_old else response
 
 
@@ -121,7 +126,7 @@ def _copy(front: Front, partition: int) -> Service:
     follower = front.cluster.follower(partition) if partition < front.cluster.partitions else None
     if follower is None:
         front.tallies.refused += 1
-        raise Problem("not_owner", f"this node has no copy of partition {partition}")
+        raise Problem("not_owner", f"this node has no copy of partition {partition}", headers=_MOVED)
     return follower
 
 
@@ -144,15 +149,37 @@ def _partition(to: wire.Addressed) -> int:
     return int(text)
 
 
-def _own(front: Front, partition: int) -> Service:
-    """The service of a partition, if this node answers for it. Raises ``Problem``."""
-    place = front.cluster.place(partition) if partition < front.cluster.partitions else None
+#: What a node adds to a refusal, so that it is told from an answer; whoever asked does not pass it on.
+_MOVED: Final = {wire.REFUSED: wire.MOVED}
+
+
+async def _own(front: Front, partition: int, generation: int | None) -> Service:
+    """The service of a partition, if this node answers for it, or will in a moment. Raises ``Problem``.
+
+    Parameters
+    ----------
+    generation : of the sender's map. Who has an older one does not know yet what it is to lead.
+    """
+    cluster = front.cluster
+    place = cluster.place(partition) if partition < cluster.partitions else None
+    if not isinstance(place, Local) and generation is not None and place is not None:
+        patience = front.room.patience()
+        while cluster.generation < generation and await patience.wait(cluster.changes.next()):
+            pass
+        place = await front.settled(partition, patience)
     if isinstance(place, Local):
         return place.service
     front.tallies.refused += 1
     if isinstance(place, Away):
-        raise away(partition, place)
-    raise Problem("not_owner", f"this node does not lead partition {partition}")
+        problem = away(partition, place)
+        problem.headers.update(_MOVED if place.is_brief else {})
+        raise problem
+    raise Problem("not_owner", f"this node does not lead partition {partition}", headers=_MOVED)
+
+
+def _given_back(error: NotLeading) -> Problem:
+    """The partition was given back while something of it was under way."""
+    return Problem("store_unavailable", str(error), headers={wire.REFUSED: wire.GIVEN_BACK})
 
 
 #: Events on their way to their owner have all their fields, and may be so many times longer than they were sent.
@@ -165,11 +192,18 @@ async def _call(front: Front, request: web.Request) -> web.StreamResponse:
     procedure = PROCEDURES.get(request.match_info["procedure"])
     if procedure is None:
         raise Problem("not_found", f"no procedure {request.match_info['procedure']}")
-    service, owned = front.shared, _copy if wire.STALE in request.headers else _own
-    target = service if to.partition == wire.NODE_ITSELF else owned(front, _partition(to))
-    most_bytes = _CALL_BODIES * service.settings.server.max_body_mb * 1024 * 1024
+    if to.partition == wire.NODE_ITSELF:
+        target = front.shared
+    elif wire.STALE in request.headers:
+        target = _copy(front, _partition(to))
+    else:
+        target = await _own(front, _partition(to), to.generation)
+    most_bytes = _CALL_BODIES * front.shared.settings.server.max_body_mb * 1024 * 1024
     question = await request.clone(client_max_size=most_bytes).read()
-    body = await procedure.answered(target, org, question)
+    try:
+        body = await procedure.answered(target, org, question)
+    except NotLeading as error:
+        raise _given_back(error) from error
     return web.Response(body=body, content_type="application/x-msgpack")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from eventstore.event import Stream
+from gateway.nodes.patience import Changes
 from gateway.service import Service
 
 #: The header in which nodes show each other the secret. A request that has it is never forwarded again.
@@ -29,12 +30,14 @@ class Remote(NamedTuple):
 class Away(NamedTuple):
     """Nobody answers for it now: it is being handed over, a copy is being made, or this node cannot be sure of its own.
 
-    ``progress`` is the part of the copy that is made, where one is.
+    ``progress`` is the part of the copy that is made, where one is. ``is_brief``: that will be over in a moment, and ``changes``
+    will tell.
     """
 
     reason: str
     progress: float | None
     retry_after_s: float
+    is_brief: bool = False
 
 
 Place = Local | Remote | Away
@@ -48,12 +51,14 @@ class Cluster(Protocol):
     url : this node's, as the others reach it.
     secret : what nodes show each other.
     generation : grows with every change of who holds what.
+    changes : tells of every change of places and of the generation.
     partitions : of the topic.
     shared : the service of partition 0 on this node, which every node has: it writes there, or follows.
     """
 
     url: str
     secret: str
+    changes: Changes
     partitions: int
     shared: Service
 

@@ -6,6 +6,7 @@ before it is sent on, so that a lost answer is asked for again and not made twic
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,6 +28,7 @@ from gateway.routes.catalogue import json_response
 from gateway.routes.decisions import DECODER, MEMBER, ListedDecision, Members
 from gateway.routing import Route
 from gateway.service import Service
+from kernel.errors import NotLeading
 
 
 class Deciding(msgspec.Struct, frozen=True):
@@ -116,14 +118,17 @@ async def _decided(front: Front, org: Org, policy: str, request: Request) -> Dec
 
 async def _named_here(front: Front, org: Org, policy: str, request: Request) -> Decision:
     """Decide what the caller gave no id. It needs none of ours where its owner is this node."""
+    decision_id = None
     if request.lead is not None:
         partition = front.partition_of_lead(org, request.lead)
         service = front.local(partition)
         if service is not None:
-            made = await service.decider.decide(org, policy, request)
-            front.whereabouts.note(org.name, made.decision_id, partition)
-            return made
-    named = msgspec.structs.replace(request, decision_id=front.shared.ids.uuid7())
+            decision_id = service.ids.uuid7()
+            with contextlib.suppress(NotLeading):
+                made = await service.decider.decide_new(org, policy, request, decision_id)
+                front.whereabouts.note(org.name, decision_id, partition)
+                return made
+    named = msgspec.structs.replace(request, decision_id=decision_id or front.shared.ids.uuid7())
     try:
         return await _decided(front, org, policy, named)
     except Problem as problem:

@@ -18,7 +18,8 @@ from yarl import URL
 from gateway.feed.entries import event
 from gateway.feed.listener import Listener
 from gateway.nodes import wire
-from gateway.nodes.front import Front, unreachable
+from gateway.nodes.cluster import Away, Local
+from gateway.nodes.front import Front, away, unreachable
 from gateway.nodes.link import Reply
 from gateway.nodes.procedures import problem_of
 from gateway.orgs import Org
@@ -122,8 +123,11 @@ class _Source:
 
     async def open(self) -> None:
         """Returns when the partition is listened to. Raises ``Problem``."""
-        service = self._front.local(self._partition)
-        self._chunks = await (self._local(service) if service is not None else self._remote())
+        front, partition = self._front, self._partition
+        place = await front.settled(partition, front.room.patience())
+        if isinstance(place, Away):
+            raise away(partition, place)
+        self._chunks = await (self._local(place.service) if isinstance(place, Local) else self._remote(place.url))
 
     async def run(self, blocks: "asyncio.Queue[Block | None]") -> None:
         """Hand over what comes, for good: where the stream ends, it is opened anew behind its last entry."""
@@ -153,10 +157,10 @@ class _Source:
         self._closing.push_async_callback(leave)
         return _told(service, listener, is_whole)
 
-    async def _remote(self) -> AsyncIterator[bytes]:
-        front, url = self._front, self._front.owner(self._partition)
+    async def _remote(self, url: str) -> AsyncIterator[bytes]:
+        front = self._front
         headers = {
-            wire.NODE: front.address(self._org, self._partition).decode(),
+            wire.NODE: front.address(self._org, self._partition, waits=True).decode(),
             **({"Last-Event-ID": self._last_id} if self._last_id else {}),
         }
         target = URL(url.rstrip("/") + self._request.rel_url.raw_path_qs, encoded=True)

@@ -8,10 +8,12 @@ import msgspec
 from aiohttp import web
 
 from bandit.events import decision_event_id
+from gateway.bodies import decode_body
 from gateway.nodes.front import Front
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
+from gateway.routes.decisions import REWARD, RewardRequest
 from gateway.routing import Route
 from gateway.service import Service
 from scoring.identity import parse_prediction_id, raised_event_id
@@ -62,16 +64,25 @@ async def _ask(front: Front, org: Org, partition: int, sought: Sought) -> Found 
         return problem
 
 
-async def by_decision(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+async def by_decision(
+    front: Front, route: Route, request: web.Request, org: Org, *, is_repeatable: bool = True
+) -> web.StreamResponse:
     """The answer of the owner of the decision that the path names."""
     decision = request.match_info["decision"]
     partition = front.whereabouts.get(org.name, decision)
     if partition is not None:
-        found = await _there(front, partition, route, request, org)
+        found = await _there(front, partition, route, request, org, is_repeatable=is_repeatable)
         if found is not None:
             return found
         front.whereabouts.forget(org.name, decision)
-    return await _anywhere(front, route, request, org, decision_event_id(decision), decision)
+    event = decision_event_id(decision)
+    return await _anywhere(front, route, request, org, event, decision, is_repeatable=is_repeatable)
+
+
+async def reward(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
+    """A reward of a decision; with an id it may be asked for again."""
+    wanted = await decode_body(request, REWARD, RewardRequest)
+    return await by_decision(front, route, request, org, is_repeatable=wanted.id is not None)
 
 
 async def by_prediction(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
@@ -104,7 +115,14 @@ async def by_trying(front: Front, route: Route, request: web.Request, org: Org) 
 
 
 async def _anywhere(
-    front: Front, route: Route, request: web.Request, org: Org, event: str, decision: str | None = None
+    front: Front,
+    route: Route,
+    request: web.Request,
+    org: Org,
+    event: str,
+    decision: str | None = None,
+    *,
+    is_repeatable: bool | None = None,
 ) -> web.StreamResponse:
     places = await places_of(front, org, [event])
     partition = places.of.get(event)
@@ -112,15 +130,21 @@ async def _anywhere(
         return await _nowhere(front, route, request, org, places.missing)
     if decision is not None:
         front.whereabouts.note(org.name, decision, partition)
-    return await front.at(partition, route, request, org)
+    return await front.at(partition, route, request, org, is_repeatable=is_repeatable)
 
 
 async def _there(
-    front: Front, partition: int, route: Route, request: web.Request, org: Org
+    front: Front,
+    partition: int,
+    route: Route,
+    request: web.Request,
+    org: Org,
+    *,
+    is_repeatable: bool | None = None,
 ) -> web.StreamResponse | None:
     """The answer of one owner; None where it does not know of it."""
     try:
-        response = await front.at(partition, route, request, org)
+        response = await front.at(partition, route, request, org, is_repeatable=is_repeatable)
     except Problem as problem:
         if problem.code in _UNKNOWN:
             return None

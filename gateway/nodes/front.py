@@ -1,12 +1,13 @@
 """A node's front: answers any request for all nodes, here where this node owns what it is about, else through the owner.
 
-A request that came from another node is answered here or refused: it is never sent on a second time. Where the map of this node
-was old, the owner says so, and the request is sent once more to whom the map names then.
+A request that came from another node is answered here or refused: it is never sent on a second time. A partition that is just being
+handed over is waited for, for a bounded time; who was refused by a node that leads it no longer, or not yet, asks again when the map
+has changed.
 """
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,8 +17,9 @@ from aiohttp import web
 
 from eventstore.event import Stream
 from gateway.nodes import stale, wire
-from gateway.nodes.cluster import Away, Cluster, Local, Remote
+from gateway.nodes.cluster import Away, Cluster, Local, Place, Remote
 from gateway.nodes.link import Links, Reply
+from gateway.nodes.patience import Patience, WaitingRoom
 from gateway.nodes.procedures import Procedure, problem_of
 from gateway.nodes.remembering import Whereabouts
 from gateway.orgs import Org
@@ -25,17 +27,19 @@ from gateway.problems import Problem
 from gateway.ready import ReadyResponse, fits
 from gateway.routing import Route
 from gateway.service import Service
-from kernel.errors import NodeUnreachable
+from kernel.errors import NodeUnreachable, NotLeading
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+T = TypeVar("T")
 B = TypeVar("B")
 
 SHARED = 0  #: the partition of markets, orgs and policies
 _SAFE = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # doing it twice is harmless
 AWAY = frozenset(("owner_away", "not_owner"))  #: codes of problems that a copy can make up for
 _ADDRESSES_MAX = 10_000
-_NOT_OWNER = b'"code":"not_owner"'
+_TRIES = 4  # a request that meets more handovers than that is refused, whatever time it has left
+_REFUSED = f"\r\n{wire.REFUSED}: ".encode()
 _HOP_HEADERS = ("Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Date", "Server")
 
 
@@ -48,6 +52,8 @@ class FrontOptions(msgspec.Struct, frozen=True):
     fold_timeout_s : events that are durable and not folded so long after are answered by 202.
     connections : to one node at a time.
     decisions_kept : decisions of which this node remembers where they were made.
+    handover_wait_s : how long a request waits for a partition that is being handed over.
+    waiting : requests that do so at a time.
     shared_timeout_s : how long a writer waits for this node's copy of what it wrote.
     poll_s : between two looks at jobs and copies.
     """
@@ -56,6 +62,8 @@ class FrontOptions(msgspec.Struct, frozen=True):
     fold_timeout_s: float = 5.0
     connections: int = 64
     decisions_kept: int = 100_000
+    handover_wait_s: float = 2.0
+    waiting: int = 1000
     shared_timeout_s: float = 2.0
     poll_s: float = 0.5
 
@@ -82,6 +90,7 @@ class Front:
         self.cluster = cluster
         self.options = options or FrontOptions()
         self.links = Links(connections=self.options.connections)
+        self.room = WaitingRoom(self.options.handover_wait_s, self.options.waiting, cluster.changes)
         self.whereabouts = Whereabouts(self.options.decisions_kept)
         self.deciding: dict[tuple[str, str], int] = {}  #: partitions of decisions under way, by organisation and id
         self.tallies = Tallies()
@@ -99,6 +108,7 @@ class Front:
         return range(SHARED + 1, self.cluster.partitions)
 
     async def close(self) -> None:
+        self.room.close()
         self.links.close()
         self.close_streams()
         if self._session is not None:
@@ -134,13 +144,97 @@ class Front:
 
     # A request as a whole.
 
-    async def at(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
-        """The owner's answer. Raises ``Problem``."""
+    async def at(
+        self,
+        partition: int,
+        route: Route,
+        request: web.Request,
+        org: Org,
+        *,
+        is_repeatable: bool | None = None,
+        waits: bool = True,
+    ) -> web.StreamResponse:
+        """The owner's answer.
+
+        Parameters
+        ----------
+        is_repeatable : carrying it out twice is harmless; None: as its method says.
+        waits : for a handover.
+
+        Raises
+        ------
+        Problem
+        """
+        may_again = request.method in _SAFE if is_repeatable is None else is_repeatable
+
+        async def here(service: Service) -> web.StreamResponse:
+            return await route.handler(service, request, org)
+
         place = self.cluster.place(partition)
         if type(place) is Local:
-            return await route.handler(place.service, request, org)
+            try:
+                return await here(place.service)
+            except NotLeading:
+                if not (may_again and waits):
+                    raise
         body = await request.read() if request.body_exists else b""
-        return self.passed(request, await self._owner_reply(partition, request, org, body))
+
+        async def there(url: str) -> Reply:
+            try:
+                return await self._send(url, partition, request, org, body, is_repeatable=may_again, waits=waits)
+            except NodeUnreachable as error:
+                raise unreachable(partition, error, is_safe=may_again) from error
+
+        found = await self.asked(partition, here, there, is_repeatable=may_again, waits=waits)
+        return self.passed(request, found) if isinstance(found, Reply) else found
+
+    async def asked(
+        self,
+        partition: int,
+        here: Callable[[Service], Awaitable[T]],
+        there: Callable[[str], Awaitable[Reply]],
+        *,
+        is_repeatable: bool,
+        waits: bool = True,
+    ) -> T | Reply:
+        """What the owner says, here or there, asked again where the partition has moved meanwhile. Raises ``Problem``."""
+        patience = self.room.patience(waits=waits)
+        for _ in range(_TRIES):
+            place = await self.settled(partition, patience)
+            generation = self.cluster.generation
+            refusal: Problem | NotLeading
+            if isinstance(place, Local):
+                try:
+                    return await here(place.service)
+                except NotLeading as error:
+                    refusal, may_again = error, is_repeatable
+            else:
+                reply = await there(_url(partition, place))
+                if not is_refused(reply):
+                    return reply
+                refusal = problem_of(reply)
+                may_again = is_repeatable or wire.refusal(reply) == wire.MOVED
+            if not (may_again and await self._moved(partition, place, generation, patience)):
+                break
+        raise refusal
+
+    async def settled(self, partition: int, patience: Patience) -> Place:
+        """Where a partition is answered, once it is not being handed over any more, or has been for too long."""
+        while True:
+            change = self.cluster.changes.next()
+            place = self.cluster.place(partition)
+            if not (isinstance(place, Away) and place.is_brief and await patience.wait(change)):
+                return place
+
+    async def _moved(self, partition: int, before: Place, generation: int, patience: Patience) -> bool:
+        """Wait until this node's map is another one than that by which it was refused; False: it is not in time."""
+        while not patience.is_over:
+            change = self.cluster.changes.next()
+            if self.cluster.generation != generation or self.cluster.place(partition) != before:
+                return True
+            if not await patience.wait(change):
+                break
+        return False
 
     async def at_or_stale(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
         """The owner's answer; where it is away and ``stale=ok`` was said, what another node has, marked."""
@@ -148,7 +242,7 @@ class Front:
         if not is_stale_wanted:
             return await self.at(partition, route, request, org)
         try:
-            return await self.at(partition, route, request, org)
+            return await self.at(partition, route, request, org, waits=False)
         except Problem as problem:
             if problem.code not in AWAY:
                 raise
@@ -166,42 +260,27 @@ class Front:
             return stale.marked(stale.reply_of(await route.handler(follower, request, org)))
         for url in self.others():
             try:
-                reply = await self._send(url, partition, request, org, b"", wire.STALE_OK)
+                reply = await self._send(url, partition, request, org, b"", wire.STALE_OK, waits=False)
             except NodeUnreachable:
                 continue
-            if not is_not_owner(reply):
+            if not is_refused(reply):
                 return self.passed(request, reply)
         return None
-
-    async def _owner_reply(self, partition: int, request: web.Request, org: Org, body: bytes) -> Reply:
-        """What the owner answers, asked again where the map has changed."""
-        url = self.owner(partition)
-        for _ in range(2):
-            try:
-                reply = await self._send(url, partition, request, org, body)
-            except NodeUnreachable as error:
-                raise unreachable(partition, error, is_safe=request.method in _SAFE) from error
-            if not is_not_owner(reply):
-                return reply
-            before, url = url, self.owner(partition)
-            if url == before:
-                break
-        raise problem_of(reply)
 
     def local(self, partition: int) -> Service | None:
         """The service of a partition that this node leads and is current for."""
         place = self.cluster.place(partition)
         return place.service if isinstance(place, Local) else None
 
-    def address(self, org: Org, partition: int | str) -> bytes:
-        """What a request about a partition says to its owner."""
+    def address(self, org: Org, partition: int | str, *, waits: bool = False) -> bytes:
+        """What a request about a partition says to its owner, who may let it wait until it is."""
         key = (org.name, partition)
         found = self._addresses.get(key)
         if found is None:
             if len(self._addresses) >= _ADDRESSES_MAX:
                 self._addresses.clear()
             found = self._addresses[key] = wire.address(self.secret, org.name, partition)
-        return found
+        return wire.with_generation(found, self.cluster.generation) if waits else found
 
     async def light(self, partition: int, route: Route, request: web.Request, org: Org) -> web.StreamResponse:
         """``at_or_stale`` for a read that takes its owner no time: it shares a connection with others."""
@@ -226,26 +305,27 @@ class Front:
                 return None
             raise unreachable(partition, error, is_safe=True) from error
         self.tallies.answered += 1
-        return None if is_not_owner(reply) else reply
-
-    def owner(self, partition: int) -> str:
-        """The URL of another node that leads a partition. Raises ``Problem``."""
-        place = self.cluster.place(partition)
-        if isinstance(place, Remote):
-            return place.url
-        if isinstance(place, Away):
-            raise away(partition, place)
-        raise Problem("owner_away", f"partition {partition} has just come to this node", headers={"Retry-After": "1"})
+        return None if is_refused(reply) else reply
 
     def others(self) -> list[str]:
         """The other nodes."""
         return [url for url in self.cluster.nodes() if url != self.cluster.url]
 
     async def _send(
-        self, url: str, partition: int, request: web.Request, org: Org, body: bytes, more: bytes = b""
+        self,
+        url: str,
+        partition: int,
+        request: web.Request,
+        org: Org,
+        body: bytes,
+        more: bytes = b"",
+        *,
+        is_repeatable: bool = True,
+        waits: bool,
     ) -> Reply:
-        data = wire.onward(request, self.links.authority(url), self.address(org, partition), body, more)
-        return await self._asked(url, data, is_head=request.method == "HEAD", is_repeatable=request.method in _SAFE)
+        node = self.address(org, partition, waits=waits)
+        data = wire.onward(request, self.links.authority(url), node, body, more)
+        return await self._asked(url, data, is_head=request.method == "HEAD", is_repeatable=is_repeatable)
 
     async def _asked(self, url: str, data: bytes, *, is_head: bool = False, is_repeatable: bool) -> Reply:
         try:
@@ -270,48 +350,64 @@ class Front:
 
     # Parts of a request.
 
-    async def part(self, partition: int, request: web.Request, org: Org, header: bytes) -> Reply:
+    async def part(
+        self,
+        partition: int,
+        request: web.Request,
+        org: Org,
+        header: bytes,
+        here: Callable[[Service], Awaitable[T]],
+        *,
+        waits: bool,
+    ) -> T | Reply:
         """A partition's part of an answer that several make together. Raises ``Problem``."""
-        return await self._part(self.owner(partition), partition, request, org, header)
+
+        async def there(url: str) -> Reply:
+            return await self._part(url, partition, request, org, header, waits=waits)
+
+        found = await self.asked(partition, here, there, is_repeatable=True, waits=waits)
+        if isinstance(found, Reply) and found.status != 200:
+            raise problem_of(found)
+        return found
 
     async def old_part(self, partition: int, request: web.Request, org: Org, header: bytes) -> Reply | None:
         """The same from another node's copy; None where nobody has one."""
         for url in self.others():
             with suppress(Problem):
-                return await self._part(url, partition, request, org, header + wire.STALE_OK)
+                reply = await self._part(url, partition, request, org, header + wire.STALE_OK, waits=False)
+                if reply.status == 200:
+                    return reply
         return None
 
-    async def _part(self, url: str, partition: int, request: web.Request, org: Org, header: bytes) -> Reply:
+    async def _part(
+        self, url: str, partition: int, request: web.Request, org: Org, header: bytes, *, waits: bool
+    ) -> Reply:
         try:
-            reply = await self._send(url, partition, request, org, b"", header)
+            return await self._send(url, partition, request, org, b"", header, waits=waits)
         except NodeUnreachable as error:
             raise unreachable(partition, error, is_safe=True) from error
-        if reply.status != 200:
-            raise problem_of(reply)
-        return reply
 
-    async def call(self, procedure: Procedure[Q, A], partition: int, org: Org, question: Q) -> A:
+    async def call(self, procedure: Procedure[Q, A], partition: int, org: Org, question: Q, *, waits: bool = True) -> A:
         """Ask a partition, here or at its owner. Raises ``Problem``, and what the procedure raises here."""
-        place = self.cluster.place(partition)
-        if isinstance(place, Local):
-            return await procedure.run(place.service, org, question)
-        body = procedure.encoded(question)
-        url = self.owner(partition)
-        for _ in range(2):
-            reply = await self._called(procedure, url, partition, org, body)
-            if not is_not_owner(reply):
-                break
-            before, url = url, self.owner(partition)
-            if url == before:
-                break
-        return procedure.decoded(reply)
+        encoded: list[bytes] = []
+
+        async def here(service: Service) -> A:
+            return await procedure.run(service, org, question)
+
+        async def there(url: str) -> Reply:
+            if not encoded:
+                encoded.append(procedure.encoded(question))
+            return await self._called(procedure, url, partition, org, encoded[0], waits=waits)
+
+        found = await self.asked(partition, here, there, is_repeatable=procedure.is_repeatable, waits=waits)
+        return procedure.decoded(found) if isinstance(found, Reply) else found
 
     async def call_or_stale(
         self, procedure: Procedure[Q, A], partition: int, org: Org, question: Q, *, is_stale_wanted: bool
     ) -> tuple[A, bool]:
         """The owner's answer, or, where it is away and an old one will do, that of a copy; whether it is an old one."""
         try:
-            return await self.call(procedure, partition, org, question), False
+            return await self.call(procedure, partition, org, question, waits=not is_stale_wanted), False
         except Problem as problem:
             if not is_stale_wanted or problem.code not in AWAY:
                 raise
@@ -340,8 +436,11 @@ class Front:
         org: Org,
         body: bytes,
         more: bytes = b"",
+        *,
+        waits: bool = False,
     ) -> Reply:
-        data = wire.call(self.links.authority(url), self.address(org, partition), procedure.name, body, more)
+        node = self.address(org, partition, waits=waits)
+        data = wire.call(self.links.authority(url), node, procedure.name, body, more)
         try:
             return await self._asked(url, data, is_repeatable=procedure.is_repeatable)
         except NodeUnreachable as error:
@@ -353,9 +452,18 @@ def _is_light(raw_query: str) -> bool:
     return "at=" not in raw_query and "stale=" not in raw_query
 
 
-def is_not_owner(reply: Reply) -> bool:
-    """Whether a node says that it is not the one to ask."""
-    return reply.status == 503 and _NOT_OWNER in reply.body
+def is_refused(reply: Reply) -> bool:
+    """Whether a node says that it is not the one to ask, or not any more."""
+    return reply.status == 503 and _REFUSED in reply.head
+
+
+def _url(partition: int, place: Place) -> str:
+    """Where to send a question. Raises ``Problem`` where nobody answers for the partition."""
+    if isinstance(place, Remote):
+        return place.url
+    if isinstance(place, Away):
+        raise away(partition, place)
+    raise TypeError("it is to be answered here")
 
 
 def away(partition: int, place: Away) -> Problem:

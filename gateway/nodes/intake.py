@@ -5,6 +5,7 @@ it once, whatever became of the first time.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -26,7 +27,7 @@ from gateway.ready import ready_json
 from gateway.routes.events import IngestAnswer, offered, refused
 from gateway.routing import Route
 from gateway.service import Service
-from kernel.errors import LeadwheelError, StoreUnavailable
+from kernel.errors import LeadwheelError, NotLeading, StoreUnavailable
 from kernel.ids import Position, format_position
 from scoring.events import SCORING_TYPES
 
@@ -165,7 +166,7 @@ class ForwardingRecorder:
                     continue
                 asked = Intake([_sent(event) for event in mine], False, True, self._front.options.fold_timeout_s)
                 try:
-                    await self._front.call(TAKE, partition, org, asked)
+                    await self._front.call(TAKE, partition, org, asked, waits=False)  # else a reward would wait for it
                 except Problem as problem:
                     raise StoreUnavailable(str(problem)) from problem
         return None
@@ -205,7 +206,8 @@ async def _submit_one(
     try:
         service = front.local(partition)
         if service is not None:
-            return await _stored(service, events, is_atomic, False, timeout_s)
+            with contextlib.suppress(NotLeading):  # it has just been given back: whoever has it then is asked
+                return await _stored(service, events, is_atomic, False, timeout_s)
         return await front.call(
             TAKE, partition, org, Intake([_sent(each) for each in events], is_atomic, False, timeout_s)
         )

@@ -104,10 +104,16 @@ class _Asking(NamedTuple):
         service = self.front.local(cursor.part)
         if service is not None:
             return await self._of(service, cursor), False
+
+        async def here(service: Service) -> Part:
+            return await self._of(service, cursor)
+
         asked = base64.b64encode(msgspec.msgpack.encode(Asked(_place(cursor), self.limit))).decode()
         header = f"{wire.PART}: {asked}\r\n".encode()
         try:
-            return _decoded(await self.front.part(cursor.part, self.request, self.org, header)), False
+            waits = not self.is_stale_wanted
+            found = await self.front.part(cursor.part, self.request, self.org, header, here, waits=waits)
+            return _decoded(found) if isinstance(found, Reply) else found, False
         except Problem as problem:
             if not self.is_stale_wanted or problem.code not in AWAY:
                 raise

@@ -24,6 +24,7 @@ from gateway.kafka import kafka_options
 from gateway.nodes.cluster import Away, Local, Place, Remote
 from gateway.nodes.layout import Layout, Standing
 from gateway.nodes.membership import Membership
+from gateway.nodes.patience import Changes
 from gateway.nodes.portions import portion_of
 from gateway.nodes.shard import Shard
 from gateway.service import Service
@@ -70,6 +71,7 @@ class Node:
         self.url = nodes.url.rstrip("/")
         self.secret = "" if nodes.secret is None else nodes.secret.value
         self.partitions = topic.partitions
+        self.changes = Changes()
         self.shared: Service
         self.failure: BaseException | None = None
         self.is_stopping = False
@@ -115,10 +117,10 @@ class Node:
                 return Away("the node that leads it has not heard of the others for a while", None, _SOON_S)
             if shard.progress is not None:
                 return Away("its new node makes the copy", shard.progress, _LATER_S)
-            return Away("it is being handed over", None, _SOON_S)
+            return Away("it is being handed over", None, _SOON_S, is_brief=shard.problem is None)
         leader = None if layout is None else layout.leaders.get(partition)
         if layout is None or leader is None or leader == self.name:
-            return Away("it is being handed over", None, _SOON_S)
+            return Away("it is being handed over", None, _SOON_S, is_brief=True)
         return Remote(layout.nodes[leader])
 
     def follower(self, partition: int) -> Service | None:
@@ -263,11 +265,13 @@ class Node:
             elif partition in layout.leaders:
                 shard.want("absent")
         self._laid_out.set()
+        self.changes.tell()
 
     def _note_changed(self) -> None:
         """Let the others know. Of partitions that are given back together it is the last one that tells of all."""
         if not any(shard.is_held and shard.wanted != "leading" for shard in self._shards.values()):
             self._membership.rejoin()
+        self.changes.tell()
 
     async def _give_back_all(self) -> None:
         for shard in self._shards.values():
@@ -288,6 +292,7 @@ class Node:
             open_service=self._open_service,
             new_owner=lambda: f"{self.name}/{self._ids.uuid7()}",
             on_changed=self._note_changed,
+            on_led=self.changes.tell,
             release_s=nodes.release_s,
             clock=self._clock,
         )

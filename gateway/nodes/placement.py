@@ -95,7 +95,7 @@ PLACEMENTS: Final[dict[tuple[str, str], Placement]] = {
     ("POST", _V1 + "/features"): Placement(batch.batch_features, takes_stale=True),
     ("POST", _V1 + "/policies/{policy}/decide"): Placement(deciding.decide),
     # By an id whose owner is found.
-    ("POST", _V1 + "/decisions/{decision}/reward"): _DECISION,
+    ("POST", _V1 + "/decisions/{decision}/reward"): Placement(finding.reward),
     ("POST", _V1 + "/decisions/{decision}/activate"): _DECISION,
     ("GET", _V1 + "/decisions/{decision}"): _DECISION,
     ("POST", _SCORING + "/predictions/{prediction}/validate"): Placement(finding.by_prediction),

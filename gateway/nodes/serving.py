@@ -48,7 +48,7 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     stop = stop_signal()
     node = await open_node(settings, directory, clock=clock)
     settle_in()
-    front = Front(node, FrontOptions(forward_timeout_s=settings.nodes.forward_timeout_s))
+    front = Front(node, front_options(settings))
     node.shared.recorder = ForwardingRecorder(front)
     try:
         check_binding(settings, node.shared.keyring.is_open)
@@ -71,6 +71,11 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     if isinstance(node.failure, LeadwheelError):
         raise node.failure
     return FAILED if node.failure is not None else 0
+
+
+def front_options(settings: Settings) -> FrontOptions:
+    nodes = settings.nodes
+    return FrontOptions(forward_timeout_s=nodes.forward_timeout_s, handover_wait_s=nodes.handover_wait_s)
 
 
 async def _joined(node: Node, topics: NodeTopics, stop: asyncio.Event) -> None:

@@ -36,6 +36,7 @@ class Shard:
     new_log : makes the log, which asks whether this node may write, and tells when it has lost the partition.
     new_owner : a name for each time that it is led.
     on_changed : told when ``holds`` or ``is_complete`` have changed.
+    on_led : told when it has come to lead the partition.
 
     Attributes
     ----------
@@ -52,12 +53,14 @@ class Shard:
         open_service: Callable[["Shard", PartitionLog], Awaitable[Service]],
         new_owner: Callable[[], str],
         on_changed: Callable[[], None],
+        on_led: Callable[[], None],
         release_s: float,
         clock: Clock,
     ) -> None:
         self.partition = partition
         self._new_log, self._open_service, self._new_owner = new_log, open_service, new_owner
-        self._on_changed, self._release_s, self._clock = on_changed, release_s, clock
+        self._on_changed, self._on_led = on_changed, on_led
+        self._release_s, self._clock = release_s, clock
         self._log: PartitionLog | None = None
         self._following: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -208,6 +211,7 @@ class Shard:
             self._is_leading = True
         finally:
             self._is_taking = False
+        self._on_led()
         taken_us = self._clock.monotonic_us() - began_us
         _log.info("partition_led", partition=self.partition, taken_ms=taken_us // 1000)
 

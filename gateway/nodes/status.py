@@ -30,6 +30,7 @@ def watch(front: Front) -> None:
         metrics.watch("leadwheel_node_sent", lambda outcome=outcome: getattr(tallies, outcome), outcome)  # type: ignore[misc]
     for outcome in ("taken", "refused"):
         metrics.watch("leadwheel_node_received", lambda outcome=outcome: getattr(tallies, outcome), outcome)  # type: ignore[misc]
+    metrics.watch("leadwheel_node_waiting", lambda: front.room.waiting)
     metrics.watch("leadwheel_node_stale", lambda: tallies.stale)
     metrics.watch("leadwheel_partitions_led", lambda: len(cluster.led()))
     metrics.watch("leadwheel_partitions_away", lambda: len(away_now(front)))

@@ -5,12 +5,14 @@ was checked where it came in), and a digest of the secret of the nodes. It is an
 """
 
 import hmac
+import re
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from gateway.nodes.cluster import NODE_HEADER
+from gateway.nodes.link import Reply
 
 NODE: Final = (
     NODE_HEADER  #: partition (a number, or ``NODE_ITSELF``), organisation, secret: one header costs less than three
@@ -22,6 +24,12 @@ PART: Final = "Leadwheel-Part"  #: of a list: behind which place, and how many
 NODE_ITSELF: Final = "node"
 CALLS: Final = "/internal/nodes"  #: what only nodes ask
 _NODE: Final = NODE.encode()
+
+REFUSED: Final = "Leadwheel-Refused"  #: why a node does not do what another one asked for
+MOVED: Final = "moved"  #: it does not lead the partition (yet): nothing was done
+GIVEN_BACK: Final = "given-back"  #: it did not lead it any more before it was done: whether it was is not known
+_REFUSED_LINE: Final = re.compile(rb"\r\n%b: ([a-z-]+)" % REFUSED.encode(), re.IGNORECASE)
+_DIGITS: Final = 12
 
 #: Of a caller's headers: what is about the connection, about who calls, or written anew.
 _OWN: Final = frozenset(
@@ -50,23 +58,42 @@ def digest(secret: str) -> bytes:
 
 
 class Addressed(NamedTuple):
-    """What a request of another node is about."""
+    """What a request of another node is about.
+
+    ``generation`` is that of the map by which it was sent; None where its sender would rather be refused than wait.
+    """
 
     partition: str
     org: str
+    generation: int | None
 
 
 def addressed(told: str, secret: bytes) -> Addressed | None:
     """What the header of another node says; None where it was not a node that sent it."""
     partition, _, rest = told.partition(" ")
-    org, _, given = rest.partition(" ")
-    is_node = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret)
-    return Addressed(partition, org) if is_node else None
+    org, _, rest = rest.partition(" ")
+    given, _, generation = rest.partition(" ")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret):
+        return None
+    is_number = generation.isascii() and generation.isdigit() and len(generation) < _DIGITS
+    return Addressed(partition, org, int(generation) if is_number else None)
 
 
 def address(secret: bytes, org: str, partition: int | str) -> bytes:
     """The value of the header."""
     return b"%b %b %b" % (str(partition).encode(), org.encode(), secret)
+
+
+def with_generation(node: bytes, generation: int) -> bytes:
+    """An ``address``, of who will wait."""
+    return b"%b %d" % (node, generation)
+
+
+def refusal(reply: Reply) -> str | None:
+    """Why a node did not do what it was asked: ``MOVED`` or ``GIVEN_BACK``; None where it has answered."""
+    if reply.status != 503 or (found := _REFUSED_LINE.search(reply.head)) is None:
+        return None
+    return found[1].decode()
 
 
 def onward(request: web.BaseRequest, authority: bytes, node: bytes, body: bytes, more: bytes = b"") -> bytes:

@@ -51,17 +51,24 @@ class Decider:
             ``invalid_body``, ``policy_not_found``, ``decision_conflict``, ``no_eligible_arm``.
         StoreUnavailable, IntakeFull
         """
-        check(request)
         service = self._service
+        if request.decision_id is None:
+            return await self.decide_new(org, name, request, service.ids.uuid7())
+        check(request)
         policies = service.policies.loaded(org) or await service.policies.of(org)
         plan = await policies.current(name)
-        if request.decision_id is None:
-            return answer(await self._made(policies, name, plan, request, service.ids.uuid7()))
         async with _turn(self._named, (org.name, request.decision_id)):
             event = await service.store.find(org.name, decision_event_id(request.decision_id))
             if event is not None:
                 return answer(_same(event, name, request))
             return answer(await self._made(policies, name, plan, request, request.decision_id))
+
+    async def decide_new(self, org: Org, name: str, request: Request, decision_id: str) -> Decision:
+        """Decide under an id that was just made, and that nobody else can have used. Raises as ``decide``."""
+        check(request)
+        service = self._service
+        policies = service.policies.loaded(org) or await service.policies.of(org)
+        return answer(await self._made(policies, name, await policies.current(name), request, decision_id))
 
     async def _made(
         self, policies: OrgPolicies, name: str, plan: ContextPlan, request: Request, decision_id: str

@@ -114,7 +114,7 @@ Asked = Request | Annotated[list[Request], Meta(min_length=1, max_length=DECISIO
 ONE_OR_LIST: Any = Request | Members
 DECODER = msgspec.json.Decoder(ONE_OR_LIST)
 MEMBER = msgspec.json.Decoder(Request)
-_REWARD = msgspec.json.Decoder(RewardRequest)
+REWARD = msgspec.json.Decoder(RewardRequest)
 
 
 async def decide(service: Service, request: web.Request, org: Org) -> web.StreamResponse:
@@ -140,7 +140,7 @@ async def _member(service: Service, org: Org, policy: str, wanted: msgspec.Raw) 
 
 async def post_reward(service: Service, request: web.Request, org: Org) -> web.Response:
     query_of(request, ())
-    wanted = await decode_body(request, _REWARD, RewardRequest)
+    wanted = await decode_body(request, REWARD, RewardRequest)
     if not (math.isfinite(wanted.value) and abs(wanted.value) <= REWARD_MAX):
         raise _refused("value", "a number of magnitude up to 10^12", str(wanted.value))
     if wanted.id is not None and (wanted.id.startswith("~") or not wanted.id.isprintable()):

@@ -22,6 +22,7 @@ from gateway.nodes.app import build_front_app
 from gateway.nodes.cluster import Away, Local, Place, Remote
 from gateway.nodes.front import Front, FrontOptions
 from gateway.nodes.intake import ForwardingRecorder
+from gateway.nodes.patience import Changes
 from gateway.service import Service
 from gateway.sharing import Part
 from kernel.clock import VirtualClock
@@ -43,6 +44,20 @@ class Map:
         self.away: dict[int, Away] = {}
         self.followers: dict[int, set[int]] = {}  # partition → nodes
         self.believed: dict[int, dict[int, int]] = {}  # node → what it believes instead
+        self.generation = 1
+        self.behind: dict[int, int] = {}  # node → an older generation that it is at
+        self.changes: list[Changes] = []  # of each node
+
+    def move(self, partition: int, node: int) -> None:
+        """Hand a partition over, and let everybody know."""
+        self.leaders[partition] = node
+        self.away.pop(partition, None)
+        self.generation += 1
+        self.tell()
+
+    def tell(self) -> None:
+        for each in self.changes:
+            each.tell()
 
 
 class Followed:
@@ -64,10 +79,15 @@ class FakeCluster:
     def __init__(self, number: int, known: Map) -> None:
         self.number, self.map = number, known
         self.secret = SECRET
-        self.generation = 1
+        self.changes = Changes()
+        known.changes.append(self.changes)
         self.partitions = len(known.services)
         self.shared = known.shared[number]
         self.url = ""
+
+    @property
+    def generation(self) -> int:
+        return self.map.behind.get(self.number, self.map.generation)
 
     def partition_of(self, stream: Stream) -> int:
         return partition_of(stream, key_of(stream), self.partitions)

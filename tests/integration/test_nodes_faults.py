@@ -24,7 +24,8 @@ HANDING = Away("it is being handed over", None, 3.2)
 
 @pytest.fixture
 async def nodes() -> AsyncIterator[Nodes]:
-    async with running_nodes(options=FrontOptions(forward_timeout_s=5, fold_timeout_s=0.05, poll_s=0.02)) as found:
+    options = FrontOptions(forward_timeout_s=5, fold_timeout_s=0.05, handover_wait_s=0.1, poll_s=0.02)
+    async with running_nodes(options=options) as found:
         yield found
 
 

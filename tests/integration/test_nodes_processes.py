@@ -124,6 +124,7 @@ class Load:
         self.faults: list[str] = []
         self.gaps: dict[str, float] = {}
         self.reads = self.refused = 0
+        self.away: list[tuple[str, Any]] = []  # every answer 503: to what, and what it said
         self.rewarded: dict[str, int] = {}  # decision → the value that was acknowledged
         self._taken_by = dict.fromkeys(range(writers), 0)
         self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
@@ -143,6 +144,17 @@ class Load:
         """Wait until every writer was acknowledged some more events."""
         goals = {writer: count + 5 for writer, count in self._taken_by.items()}
         wait_until(lambda: all(self._taken_by[writer] >= goal for writer, goal in goals.items()) or bool(self.faults))
+
+    def told_away(self) -> list[tuple[str, Any]]:
+        """Answers 503 since the last time that it was asked for."""
+        told, self.away = self.away, []
+        return told
+
+    def _ask(self, process: Process, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        status, answer = process.ask(method, path, body)
+        if status == 503:
+            self.away.append((path, answer))
+        return status, answer
 
     def longest_gap_s(self) -> float:
         """Between two acknowledgements of one writer, since the last time it was asked for."""
@@ -186,19 +198,19 @@ class Load:
         return is_done
 
     def _taken(self, process: Process, path: str, body: dict[str, Any]) -> bool:
-        status, answer = process.ask("POST", path, body)
+        status, answer = self._ask(process, "POST", path, body)
         if status not in (0, 200, 503):
             self.faults.append(f"{path}: {status} {answer}")
         return status == 200
 
     def _post(self, process: Process, event: dict[str, Any]) -> bool:
-        status, _ = process.ask("POST", f"{BASE}/events", event)
+        status, _ = self._ask(process, "POST", f"{BASE}/events", event)
         if status != 200:
             self.refused += 1
         return status == 200
 
     def _read(self, process: Process, lead: str, stored: int) -> None:
-        status, body = process.ask("GET", f"{BASE}/leads/{lead}/features?features={AMOUNT}")
+        status, body = self._ask(process, "GET", f"{BASE}/leads/{lead}/features?features={AMOUNT}")
         if status == 200:
             self.reads += 1
             if body["values"][AMOUNT] != stored:
@@ -305,12 +317,16 @@ def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(
             load.goes_on()
 
             load.longest_gap_s()
+            load.told_away()
             assert stopped.stop() == 0
             wait_until(lambda: killed.is_whole() and paused.is_whole())
             load.goes_on()
             after_stop_s = load.longest_gap_s()
             stopped.start()
             wait_until(lambda: all(process.is_whole() for process in processes))
+            wait_until(lambda: len(stopped.said("partition_led")) > 2)  # some have come back to it
+            told_away = load.told_away()
+        assert told_away == [], "who is stopped and started in order is not noticed"
         print(f"gap after kill -9 {after_kill_s:.2f} s, after a planned stop {after_stop_s:.2f} s, {load.reads} reads")
         assert load.reads > 100
         assert len(load.rewarded) > 30
