@@ -473,7 +473,7 @@ async def test_metrics_are_those_of_all_services_on_the_node(copies: Nodes) -> N
         await copies.doors[0].values(lead)
     families = await metrics(copies.doors[0])
     fronts = {"leadwheel_node_sent", "leadwheel_node_received", "leadwheel_node_stale"}
-    fronts |= {"leadwheel_partitions_led", "leadwheel_partitions_away"}
+    fronts |= {"leadwheel_partitions_led", "leadwheel_partitions_away", "leadwheel_node_waiting"}
     plain = {spec.name for spec in METRICS if not spec.is_of_nodes and "_topic_" not in spec.name}
     assert set(families) == plain | fronts
     here = [service for partition, service in enumerate(copies.map.services) if partition % 3 == 0]
