@@ -17,8 +17,9 @@ from actors.entity import Entity, Folds
 from actors.jobs import Job, Jobs, Need
 from actors.ledger import Ledger
 from actors.limits import ActorLimits, Counts, HostStatistics
-from actors.onlookers import Onlooker
+from actors.onlookers import Dumped, Onlooker
 from actors.recovery import Recovery
+from actors.restated import Restated
 from actors.seats import Seats
 from actors.wheel import TimerWheel
 from eventstore.event import Event, NewEvent, Stream
@@ -45,6 +46,10 @@ class ActorHost:
     Parameters
     ----------
     wheel : gets the deadline of every entity that is awake.
+
+    Attributes
+    ----------
+    restated : the streams that were folded anew without a further event.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class ActorHost:
         self._high = Position(0)
         self._snapshots_at_us = clock.monotonic_us()
         self._is_stopped = False
+        self.restated = Restated()
         self.fold_times = Tally(SHORT_S)  #: of events in deliveries, each with the mean of its slice
 
     # Questions.
@@ -132,6 +138,11 @@ class ActorHost:
         self._check_running()
         return await self._onlooker.look(streams)
 
+    async def dump(self, stream: Stream, number: int, version: int) -> Dumped | None:
+        """The state of an entity as it is now, for whoever keeps it elsewhere; see ``Onlooker.dump``."""
+        self._check_running()
+        return await self._onlooker.dump(stream, number, version)
+
     async def refold(self, stream: Stream) -> Entity | None:
         """Fold the whole stream anew with the code of today; None when it has no events."""
         await self._wait_idle(stream)
@@ -143,6 +154,7 @@ class ActorHost:
             mailbox = self._seats.interrupt(actor)
         self._ledger.note(stream, Position(1))  # its snapshot, though of the same version, is to be replaced
         self._counts.refolded += 1
+        self.restated.note(stream)
         self._jobs.start({stream: Job(actor, mailbox, Need.REFOLD)})
         return await asyncio.shield(mailbox.done)
 
@@ -358,6 +370,7 @@ class ActorHost:
         self._seats.unseat_all()
         self._ledger.replace(self._since_swap)
         self._since_swap = None
+        self.restated.note_all()
         return old
 
     def cancel_swap(self) -> None:

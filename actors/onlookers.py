@@ -6,11 +6,21 @@ Nobody is seated or stamped as used, so a look at all leads pushes no busy one o
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from actors.activation import Activator
 from actors.entity import Entity
 from actors.roster import Actor
-from eventstore.event import Stream
+from eventstore.event import Kind, Stream
+from eventstore.snapshots import Snapshot
+from kernel.errors import SnapshotError
+
+
+class Dumped(NamedTuple):
+    """A state, and the version of the entity that it is of: some entities are dumped as they were a while ago."""
+
+    version: int
+    snapshot: Snapshot
 
 
 class Onlooker:
@@ -24,6 +34,7 @@ class Onlooker:
     def __init__(self, *, actors: Mapping[Stream, Actor], activator: Activator) -> None:
         self._actors = actors
         self.activator = activator
+        self._fingerprints: dict[tuple[str, Kind], str] = {}
 
     async def look(self, streams: Sequence[Stream]) -> list[Entity | None]:
         """Entities with every event delivered before the call, in the order asked; None without events.
@@ -46,3 +57,31 @@ class Onlooker:
         for stream, done in waits.items():
             found[stream] = await asyncio.shield(done)
         return [found[stream] for stream in streams]
+
+    async def dump(self, stream: Stream, number: int, version: int) -> Dumped | None:
+        """The state of an entity now, of that version if it has so many events here; None without events.
+
+        Waits only for one that is asleep or busy. Where the cache has the state of one that sleeps, under the definitions
+        of today, it is taken from there. Raises ``StoreUnavailable``.
+        """
+        while (actor := self._actors.get(stream)) is not None and actor.mailbox is not None:
+            await asyncio.wait([actor.mailbox.done])
+        if actor is not None and actor.entity is not None:
+            return self._dumped(actor.entity)
+        if (saved := self._saved(number)) is not None and saved.version >= version:
+            fingerprint = self._fingerprints.get((stream.org, stream.kind))
+            if saved.fingerprint == fingerprint:
+                return Dumped(saved.version, saved)
+        loaded = (await self.activator.load([stream]))[stream]
+        return None if loaded is None else self._dumped(loaded)
+
+    def _dumped(self, entity: Entity) -> Dumped:
+        snapshot = entity.dump()
+        self._fingerprints[entity.stream.org, entity.stream.kind] = snapshot.fingerprint
+        return Dumped(entity.version, snapshot)
+
+    def _saved(self, number: int) -> Snapshot | None:
+        try:
+            return self.activator.snapshots.get(number)
+        except SnapshotError:  # it is made anew, and counted when its lead wakes
+            return None

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import msgspec
+
 from actors.limits import ActorLimits
 from eventstore.memory import MemoryEventStore
 from eventstore.memory_snapshots import MemorySnapshots
@@ -67,3 +69,43 @@ async def test_a_tap_hears_every_event_after_it_was_folded_until_it_is_taken_off
     world.host.untap(tap)
     await world.ingest.submit([note("a", "more", T0 + 1000)])
     assert len(heard) == 200
+
+
+async def test_a_state_is_dumped_as_it_is_whoever_sleeps_or_is_busy_and_never_a_spoilt_one() -> None:
+    world = world_of(ActorLimits(max_awake=2))
+    await world.ingest.submit([note(name, "1", T0) for name in range(6)])
+    for name in (0, 5):  # asleep and awake
+        dumped = await world.host.dump(stream(name), name + 1, 1)
+        assert dumped is not None
+        assert (dumped.version, dumped.snapshot.version, dumped.snapshot.number) == (1, 1, name + 1)
+    assert await world.host.dump(stream("nobody"), 99, 0) is None
+    late = asyncio.create_task(world.ingest.submit([note(5, "0", T0 - 1)]))
+    versions = []
+    while not late.done():
+        dumped = await world.host.dump(stream(5), 6, 1)
+        assert dumped is not None
+        assert b"spoilt" not in dumped.snapshot.state
+        versions.append(dumped.snapshot.version)
+        await asyncio.sleep(0)
+    assert versions == sorted(versions)
+    assert versions[-1] == 2
+    assert world.host.statistics().awake == 2
+
+
+async def test_the_state_of_who_sleeps_comes_from_the_cache_if_it_is_of_today() -> None:
+    world = world_of(ActorLimits(max_awake=1))
+    await world.ingest.submit([note(name, "1", T0) for name in range(4)])
+    first = await world.host.dump(stream(0), 1, 1)
+    assert first is not None
+    loads = world.folds.loads
+    assert await world.host.dump(stream(0), 1, 1) == first
+    assert world.folds.loads == loads, "the first time tells which definitions are today's"
+    world.host.snapshots.put(msgspec.structs.replace(first.snapshot, fingerprint="yesterday"))
+    refolds = world.folds.refolds
+    assert await world.host.dump(stream(0), 1, 1) == first, "what was folded under other ones is folded again"
+    assert world.folds.refolds == refolds + 1
+    behind = msgspec.structs.replace(first.snapshot, version=0)
+    world.host.snapshots.put(behind)
+    dumped = await world.host.dump(stream(0), 1, 1)
+    assert dumped is not None
+    assert dumped.snapshot.version == 1
