@@ -30,6 +30,8 @@ from kernel.errors import OwnershipLost
 #: Of one transaction, unless a single record has more.
 _MOST_RECORDS = 512
 _MOST_BYTES = 1024 * 1024
+#: Records encoded between two turns of the loop: well below 1 ms.
+_STEP_RECORDS = 64
 #: Offsets in which the last mark is looked for first; then in eight times as many before them, and so on.
 _WINDOW = 256
 _WIDER = 8
@@ -84,7 +86,9 @@ class ChangelogWriter:
         """
         now_us = self._clock.now_us()
         records, size_bytes = list[Record](), 0
-        for each in kept:
+        for count, each in enumerate(kept, 1):
+            if count % _STEP_RECORDS == 0:
+                await asyncio.sleep(0)
             record = record_of_kept(each, now_us, limit_bytes=self._limit_bytes)
             if records and (len(records) == _MOST_RECORDS or size_bytes + record.size_bytes > _MOST_BYTES):
                 await self._write(records)

@@ -35,7 +35,7 @@ async def write_transaction(producer: AIOKafkaProducer, topic: str, partition: i
     await producer.commit_transaction()
     if told[-1].offset < 0:
         raise KafkaError("the broker knows the batch, but not where it stands")
-    return int(told[-1].offset) + in_last
+    return int(told[-1].offset + in_last)
 
 
 async def end_producer(producer: AIOKafkaProducer) -> None:

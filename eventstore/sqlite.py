@@ -267,6 +267,10 @@ class SqliteEventStore:
         self._check_open()
         return self._writer.last_position
 
+    async def ask(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What a function finds in the file, run in the thread that reads it, with a connection that cannot write."""
+        return await self._read_by(function)
+
     def statistics(self) -> StoreStatistics:
         return StoreStatistics(
             events=self._events,
@@ -315,9 +319,12 @@ class SqliteEventStore:
         return events
 
     async def _read(self, function: Callable[[SqliteRows], T]) -> T:
+        return await self._read_by(lambda _: function(self._rows))
+
+    async def _read_by(self, function: Callable[[sqlite3.Connection], T]) -> T:
         self._check_open()
         try:
-            return await self._reading.run(lambda _: function(self._rows))
+            return await self._reading.run(function)
         except sqlite3.Error as error:
             raise EventStoreError(f"the log cannot be read: {reason(error)}") from error
         except ValueError as error:  # aiosqlite's word for a closed connection
