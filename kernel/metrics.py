@@ -128,6 +128,21 @@ METRICS: tuple[MetricSpec, ...] = (
         is_of_nodes=True,
     ),
     MetricSpec(
+        "leadwheel_changelog_lag",
+        "gauge",
+        "Events of the partitions that this node leads and no mark of their changelog covers yet",
+        is_of_nodes=True,
+    ),
+    MetricSpec(
+        "leadwheel_changelog_records", "counter", "Snapshots written to the changelog since the start", is_of_nodes=True
+    ),
+    MetricSpec(
+        "leadwheel_changelog_failures",
+        "counter",
+        "Times that writing the changelog failed and was begun again, since the start",
+        is_of_nodes=True,
+    ),
+    MetricSpec(
         "leadwheel_node_generation", "gauge", "Grows whenever who holds what was settled anew", is_of_nodes=True
     ),
     MetricSpec(

@@ -28,6 +28,9 @@ class NodesSettings(Section, frozen=True):
     fill_events: NotNegative = (
         20_000  # a second, of those that a copy lacks that began from the changelog, while it serves; 0: no bound
     )
+    changelog_s: Annotated[float, Meta(ge=0, le=86_400)] = (
+        10.0  # between two rounds in which what changed is written to the topic's changelog of snapshots; 0: never
+    )
     release_s: Seconds = 1.0  # for a batch under way when a partition is given back
     forward_timeout_s: Seconds = 10.0  # for another node's answer
     handover_wait_s: Annotated[float, Meta(ge=0, le=30)] = (

@@ -21,11 +21,13 @@ from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.app import PARTITIONS, Paths, open_service
 from gateway.kafka import kafka_options
+from gateway.nodes.changelog import NodeChangelog
 from gateway.nodes.cluster import Away, Local, Place, Remote
 from gateway.nodes.layout import Layout, Standing
 from gateway.nodes.membership import Membership
 from gateway.nodes.patience import Changes
 from gateway.nodes.portions import portion_of
+from gateway.nodes.publishing import ChangelogCounts, Publisher
 from gateway.nodes.shard import Shard
 from gateway.service import Service
 from gateway.sharing import NONE, Part
@@ -52,6 +54,7 @@ class Node:
     Parameters
     ----------
     ids : names this process, and its turns.
+    changelog : of the topic; None where this node writes none.
 
     Attributes
     ----------
@@ -60,7 +63,15 @@ class Node:
     """
 
     def __init__(
-        self, settings: Settings, directory: Path, topic: Topic, *, clock: Clock, ids: IdSource, on_fatal: OnFatal
+        self,
+        settings: Settings,
+        directory: Path,
+        topic: Topic,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        on_fatal: OnFatal,
+        changelog: NodeChangelog | None = None,
     ) -> None:
         nodes = settings.nodes
         self._settings, self._directory, self._topic = settings, directory, topic
@@ -75,6 +86,7 @@ class Node:
         self.shared: Service
         self.failure: BaseException | None = None
         self.is_stopping = False
+        self._changelog = changelog
         self._opening = asyncio.Semaphore(_OPEN_AT_ONCE)
         self._ended = asyncio.Event()
         self._laid_out = asyncio.Event()
@@ -167,6 +179,10 @@ class Node:
         metrics, shards = self.shared.metrics, self._shards.values()
         metrics.watch("leadwheel_copies", lambda: sum(each.is_complete for each in shards))
         metrics.watch("leadwheel_copies_lag", lambda: sum(each.lag for each in shards))
+        written = ChangelogCounts() if self._changelog is None else self._changelog.counts
+        metrics.watch("leadwheel_changelog_lag", self._changelog_lag)
+        metrics.watch("leadwheel_changelog_records", lambda: written.records)
+        metrics.watch("leadwheel_changelog_failures", lambda: written.failures)
         metrics.watch("leadwheel_node_generation", lambda: self.generation)
         metrics.watch("leadwheel_node_current", lambda: self.is_current)
 
@@ -291,6 +307,7 @@ class Node:
             new_log=self._new_log,
             open_service=self._open_service,
             new_owner=lambda: f"{self.name}/{self._ids.uuid7()}",
+            new_publisher=self._new_publisher,
             on_changed=self._note_changed,
             on_led=self.changes.tell,
             release_s=nodes.release_s,
@@ -312,6 +329,16 @@ class Node:
     async def _pause_filling(self, events: int) -> None:
         if self._settings.nodes.fill_events:
             await self._clock.sleep(events / self._settings.nodes.fill_events)
+
+    def _new_publisher(self, shard: Shard, service: Service) -> Publisher | None:
+        if self._changelog is None:
+            return None
+        return self._changelog.publisher(
+            shard.partition, service, lambda: shard.is_leading and shard.is_complete and self._may_write(shard)
+        )
+
+    def _changelog_lag(self) -> int:
+        return sum(shard.publisher.lag for shard in self._shards.values() if shard.publisher is not None)
 
     async def _open_service(self, shard: Shard, log: PartitionLog) -> Service:
         directory = partition_directory(self._directory, shard.partition)
@@ -354,8 +381,13 @@ async def open_node(
     """
     if (directory / "events.db").exists():
         raise LogIsNoCopy(settings.kafka.topic, "a log of its own, of one process")
-    topic = await describe(Connections(kafka_options(settings)))
-    node = Node(settings, directory, topic, clock=clock, ids=IdSource(clock, seed), on_fatal=on_fatal)
+    connections = Connections(kafka_options(settings))
+    topic = await describe(connections)
+    changelog = await NodeChangelog.open(
+        connections, partitions=topic.partitions, interval_s=settings.nodes.changelog_s, clock=clock
+    )
+    ids = IdSource(clock, seed)
+    node = Node(settings, directory, topic, clock=clock, ids=ids, on_fatal=on_fatal, changelog=changelog)
     try:
         await node.open()
     except BaseException:

@@ -16,6 +16,7 @@ import structlog
 
 from actors.following import Following
 from eventstore.kafka_partition_log import PartitionLog
+from gateway.nodes.publishing import Publisher
 from gateway.service import Service
 from kernel.clock import Clock
 from kernel.errors import OwnershipLost, StoreUnavailable
@@ -23,6 +24,7 @@ from kernel.errors import OwnershipLost, StoreUnavailable
 Role = Literal["absent", "following", "leading"]
 
 _RETRY_S = 0.5
+_CANCEL_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +37,7 @@ class Shard:
     open_service : opens its service, following, on a log.
     new_log : makes the log, which asks whether this node may write, and tells when it has lost the partition.
     new_owner : a name for each time that it is led.
+    new_publisher : makes what publishes the snapshots of its service while it is led, if anything does.
     on_changed : told when ``holds`` or ``is_complete`` have changed.
     on_led : told when it has come to lead the partition.
 
@@ -43,6 +46,7 @@ class Shard:
     wanted : what it is to be.
     is_held : it was given to this node, and was not given back yet.
     problem : why the last step did not succeed; None when it did.
+    publisher : while it is led.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Shard:
         new_log: Callable[["Shard"], PartitionLog],
         open_service: Callable[["Shard", PartitionLog], Awaitable[Service]],
         new_owner: Callable[[], str],
+        new_publisher: Callable[["Shard", Service], Publisher | None],
         on_changed: Callable[[], None],
         on_led: Callable[[], None],
         release_s: float,
@@ -61,9 +66,12 @@ class Shard:
         self._new_log, self._open_service, self._new_owner = new_log, open_service, new_owner
         self._on_changed, self._on_led = on_changed, on_led
         self._release_s, self._clock = release_s, clock
+        self._new_publisher = new_publisher
         self._log: PartitionLog | None = None
         self._following: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
+        self.publisher: Publisher | None = None
         self._woken = asyncio.Event()
         self._opened = asyncio.Event()
         self._free = asyncio.Event()
@@ -145,6 +153,7 @@ class Shard:
         await self._stop_following()
         await _ended(self._filling)
         self._filling = None
+        await self._stop_publishing()
         service, self.service = self.service, None
         self._is_leading = False
         if service is not None:
@@ -209,6 +218,7 @@ class Shard:
                 return
             service.lead()
             self._is_leading = True
+            self._publish(service)
         finally:
             self._is_taking = False
         self._on_led()
@@ -225,6 +235,7 @@ class Shard:
             self._set_free()
             self._on_changed()
             _log.info("partition_given_back", partition=self.partition)
+        await self._stop_publishing()
         if service is not None and service.is_leading:
             await service.follow()
 
@@ -242,6 +253,19 @@ class Shard:
     async def _stop_following(self) -> None:
         task, self._following = self._following, None
         await _ended(task)
+
+    def _publish(self, service: Service) -> None:
+        self.publisher = self._new_publisher(self, service)
+        if self.publisher is not None:
+            self._publishing = asyncio.create_task(self.publisher.run(), name=f"publish-{self.partition}")
+
+    async def _stop_publishing(self) -> None:
+        """At once: who leads next goes on from the last mark, and has no need of a newer one."""
+        self.publisher = None
+        while self._publishing is not None and not self._publishing.done():
+            self._publishing.cancel()  # again after a while: the client of Kafka may swallow it
+            await asyncio.wait([self._publishing], timeout=_CANCEL_S)
+        self._publishing = None
 
     async def _wait(self) -> None:
         """Until something else is wanted. Raises what ended the following, or the service."""

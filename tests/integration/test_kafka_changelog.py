@@ -68,7 +68,12 @@ async def test_nothing_is_read_where_there_is_no_changelog(kafka: Cluster) -> No
 async def test_what_was_written_is_read_in_its_order(kafka: Cluster) -> None:
     options = await new_topic(kafka)
     await open_changelog(Connections(options))
-    said: list[Kept | Mark] = [*(kept(f"l{n}", n) for n in range(1200)), Mark(40, 30, 7, "all"), kept("l3", 9), Mark(50, 37)]
+    said: list[Kept | Mark] = [
+        *(kept(f"l{n}", n) for n in range(1200)),
+        Mark(40, 30, 7, "all"),
+        kept("l3", 9),
+        Mark(50, 37),
+    ]
     await put(options, records(*said))
     assert await whole(options) == said
     assert await whole(options, 2) == []

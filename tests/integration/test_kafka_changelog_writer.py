@@ -1,9 +1,12 @@
 """Who writes the changelog, on a real broker: marks, fencing, and what is too large."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from aiokafka.admin import NewTopic
 
 from eventstore.changelog import Kept, Mark
 from eventstore.event import Stream
@@ -13,8 +16,9 @@ from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.snapshots import Snapshot
 from kernel.clock import SystemClock
 from kernel.errors import OwnershipLost, StoreUnavailable
-from tests.broker.cluster import Cluster
+from tests.broker.cluster import Cluster, missing_tools, running_cluster
 from tests.broker.topics import new_topic
+from tests.patience import eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
@@ -118,3 +122,75 @@ async def test_brokers_that_are_not_there_are_told() -> None:
     with pytest.raises(StoreUnavailable):
         await writer.write([kept("a", 1)])
     await writer.close()
+
+
+@pytest.fixture
+def cleaning(tmp_path: Path) -> Iterator[Cluster]:
+    """A broker that compacts without pause."""
+    if missing := missing_tools():
+        pytest.skip(f"NO KAFKA HERE, not installed: {', '.join(missing)}")
+    with running_cluster(tmp_path / "kafka", more=["log.cleaner.backoff.ms=50"]) as cluster:
+        yield cluster
+
+
+@pytest.mark.deep
+async def test_who_reads_while_brokers_compact_misses_nothing(cleaning: Cluster) -> None:
+    """Without the lag that keeps compaction from running after the writer, so that readers alone must be right."""
+    connections = Connections(await new_topic(cleaning, partitions=2))
+    configs = {"cleanup.policy": "compact", "segment.bytes": "200000", "min.cleanable.dirty.ratio": "0.01"}
+    admin = connections.admin()
+    await admin.start()
+    name = of_changelog(connections).options.topic
+    await admin.create_topics([NewTopic(name, num_partitions=2, replication_factor=1, topic_configs=configs)])
+    await admin.close()
+    changelog = Changelog(connections, await open_changelog(connections))
+    chance, versions, written = random.Random(3), dict[str, int](), 0
+    promised: dict[int, dict[str, int]] = {0: {}}
+    acknowledged = 0
+    is_over, marked = asyncio.Event(), asyncio.Event()
+
+    async def read() -> tuple[int, int]:
+        """Reads again and again, slowly; how often, and how many records at last."""
+        turns = records = 0
+        while turns == 0 or not is_over.is_set():
+            began, newest, last = acknowledged, dict[str, int](), 0
+            records = 0
+            async for each in read_changelog(connections, PARTITION):
+                records += 1
+                if records % 200 == 0 and not is_over.is_set():  # so that it is slow, and more comes meanwhile
+                    await marked.wait()
+                if isinstance(each, Mark):
+                    last = each.offset
+                else:
+                    newest[each.stream.id] = each.version
+            assert last >= began
+            behind = {each for each, version in promised[last].items() if newest.get(each, 0) < version}
+            assert not behind, f"mark {last} promises more of these"
+            turns += 1
+        return turns, records
+
+    readers = [asyncio.create_task(read()) for _ in range(3)]
+    async with asyncio.timeout(120):
+        for mark in range(1, 400):
+            writer = await changelog.writer() if mark % 50 == 1 else changelog.writers[-1]
+            changed = chance.sample(range(500), 100)
+            for each in changed:
+                versions[f"l{each}"] = versions.get(f"l{each}", 0) + 1
+            await writer.write([kept(f"l{each}", versions[f"l{each}"], b"x" * 300) for each in changed])
+            promised[mark] = dict(versions)
+            await writer.mark(Mark(mark, mark))
+            acknowledged = mark
+            marked.set()
+            marked = asyncio.Event()
+            written += 101
+            assert not any(reader.done() for reader in readers)
+        is_over.set()
+        marked.set()
+        read_by = await asyncio.gather(*readers)
+        assert all(turns > 3 for turns, _ in read_by)
+
+        async def is_compacted() -> bool:
+            return len(await changelog.whole()) < written / 4
+
+        await eventually(is_compacted)  # or this has shown nothing
+    await asyncio.gather(*(writer.close() for writer in changelog.writers))

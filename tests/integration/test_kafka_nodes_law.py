@@ -18,6 +18,7 @@ from gateway.nodes.node import Node, open_node
 from kernel.clock import SystemClock, VirtualClock
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
+from tests.integration.changelog import check_changelog, check_states, is_covered
 from tests.integration.deciding import define, put
 from tests.integration.fatal import tell
 from tests.integration.nodes import Nodes, node_settings
@@ -84,6 +85,15 @@ class Fronted(Nodes):
         for node in self.running.values():
             for service in node.led().values():
                 await service.ticker.tick()
+
+    async def published(self) -> None:
+        """Let time pass until the changelog covers everything."""
+
+        def is_published() -> bool:
+            self.clock.advance(1)
+            return is_covered(self, 5)
+
+        await eventually(is_published)
 
     async def in_step(self) -> None:
         """Wait until every node has followed what all share."""
@@ -156,3 +166,7 @@ async def test_nodes_on_kafka_answer_as_one_process_does(kafka: Cluster, tmp_pat
                 await group.wait_level()
         await group.in_step()
         await _same_lists(alone, list(group.doors.values()))
+        await group.published()
+        found = await check_changelog(topic, 5)
+        assert await check_states(group, found.newest) > len(LEADS)
+        assert {stream.kind for stream in found.newest} >= {"lead", "subject", "org", "policy"}

@@ -1,7 +1,7 @@
 """Three processes that share a topic, loaded through all of them while they are killed, paused and stopped.
 
 A checker holds the history against what must hold: what was acknowledged is in the topic once and folded once, and no answer
-that is not marked stale is older than what its reader knew to be stored.
+that is not marked stale is older than what its reader knew to be stored. What the changelog promises holds.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.kafka_reader import TopicReader
 from tests.broker.cluster import Cluster
 from tests.broker.topics import new_topic
+from tests.integration.changelog import check_changelog
 from tests.integration.process import COMMAND, command, environment, free_port
 from tests.patience import PATIENCE_S, comes_true
 
@@ -57,6 +58,7 @@ class Process:
             "LEADWHEEL_NODES__SESSION_TIMEOUT_S": str(SESSION_S),
             "LEADWHEEL_NODES__HEARTBEAT_S": "0.2",
             "LEADWHEEL_NODES__FORWARD_TIMEOUT_S": "2",
+            "LEADWHEEL_NODES__CHANGELOG_S": "0.3",
         }
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -278,6 +280,9 @@ def check(load: Load, topic: KafkaOptions, process: Process) -> None:
     found, settled = asyncio.run(history(topic))
     for lead, ids in load.stored.items():
         assert found[lead] == ids
+    kept = asyncio.run(check_changelog(topic, PARTITIONS))
+    assert kept.marks > PARTITIONS
+    assert load.stored.keys() <= {stream.id for stream in kept.newest}
     assert {name: settled.get(name) for name in load.rewarded} == expected, "each once, at what was acknowledged"
 
 
