@@ -28,6 +28,7 @@ NAMES = (
     "ranking",
     "kafka_cost",
     "kafka_nodes",
+    "kafka_changelog",
     "kafka_topics",
     "decide_http",
     "predict_http",
