@@ -27,6 +27,7 @@ from tests.broker.secured import (
 from tests.contract.store_events import TYPES, lead, purchase
 from tests.integration.nodes import Nodes, bought
 from tests.integration.process import call, command, serving
+from tests.patience import eventually
 
 # A connection that the client gives up while it is being made is left to the garbage collector.
 ignored = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -104,7 +105,7 @@ async def test_nodes_share_a_topic_by_name_and_password(secured: SecuredCluster,
         first, second = group.running["a"], group.running["b"]
         assert {first.place(partition) for partition in second.led()} == {Remote("http://b")}
         await group.stop("a")
-        await group.wait(lambda: len(second.led()) == 4)
+        await eventually(lambda: len(second.led()) == 4)
         for n in range(20):
             log = await group.log_of(lead(f"l{n}"))
             assert [event.id for event in log] == [f"e{n}"]
