@@ -83,6 +83,7 @@ class FoldedEntity:
         "_kinds",
         "_pending",
         "_since_prune",
+        "_soonest_us",
         "_values",
         "answers",
         "as_of_us",
@@ -119,6 +120,7 @@ class FoldedEntity:
         self._first_us: int | None = None  # what _first_absence_us said, until an absence changes
         self._values: list[tuple[Any, ...]] | None = None
         self._changes = _UNREAD
+        self._soonest_us = BEFORE  # of _changes, while nothing is dirty
         self._dirty = -1
         self._since_prune = 0
 
@@ -255,6 +257,8 @@ class FoldedEntity:
     def read(self, now_us: int) -> None:
         """Bring the values up to a time, or to the newest event if that is later."""
         now_us = self.reach(now_us)
+        if not self._dirty and now_us < self._soonest_us:
+            return
         compiled = self.entities.compiled
         if self._values is None:
             self._values, self._changes = [()] * len(compiled.view_names), [BEFORE] * len(compiled.view_names)
@@ -266,6 +270,7 @@ class FoldedEntity:
                 self.as_of_us = now_us
                 self.answers = None
         self._dirty = 0
+        self._soonest_us = min(self._changes, default=NEVER)
 
     def values(self, selection: Selection) -> list[Any]:
         """The values asked for, as of ``as_of_us``; after ``read``."""
@@ -292,7 +297,7 @@ class FoldedEntity:
             return False
         if self._pending is not None and self._pending[0].at_us <= now_us:
             return False
-        return now_us < min(self._changes, default=NEVER)
+        return now_us < self._soonest_us
 
     def due_us(self) -> int | None:
         """The next instant at which an absence may be written, an event that waits may bring one, or a companion acts."""
