@@ -271,7 +271,9 @@ def _distribution(
         probabilities = checked(said.probabilities)
         if not len(probabilities) == len(said.scores) == count:
             raise InvalidProbability(f"{count} probabilities and scores", len(probabilities))
-        scores = [score if math.isfinite(score) else 0.0 for score in said.scores]
+        scores = said.scores
+        if not all(map(math.isfinite, scores)):
+            scores = [score if math.isfinite(score) else 0.0 for score in scores]
     except BanditError:  # the service owns the distribution: a model that gives none must not stop decisions
         probabilities = [1.0 / count] * count
     floor = policy.policy.floor

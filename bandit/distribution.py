@@ -47,7 +47,7 @@ def checked(probabilities: Sequence[float]) -> list[float]:
     total = math.fsum(probabilities)
     if abs(total - 1.0) > TOLERANCE:
         raise InvalidProbability("probabilities that sum to 1", total)
-    return [each / total for each in probabilities]
+    return list(probabilities) if total == 1.0 else [each / total for each in probabilities]
 
 
 def with_floor(probabilities: Sequence[float], floor: float) -> list[float]:
