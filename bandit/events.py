@@ -1,7 +1,7 @@
 """What the bandit writes into the log, and the ids that follow from what caused it.
 
 ``decision_made``, ``decision_activated`` and ``reward_received`` stand in the lead's stream, or in one of the
-decision's own where there is no lead; the others in the policy's stream. A decision carries what its rewards are, so its
+decision's own where there is no lead; ``decision_claimed``, which only nodes write, in the latter in any case; the others in the policy's stream. A decision carries what its rewards are, so its
 stream alone says what becomes of it; a settlement carries the decision, so the policy's stream alone makes the model.
 Vectors are packed float64, little-endian, NaN for null; the names of their columns stand in the policy's definition
 under a fingerprint, not in each event. All ids begin with ``~`` and two letters; writing one twice is a duplicate.
@@ -20,6 +20,7 @@ from eventstore.event import Event, NewEvent, Stream
 from eventstore.types import EventType, Payload
 
 DECISION_MADE: Final = "decision_made"
+DECISION_CLAIMED: Final = "decision_claimed"
 DECISION_ACTIVATED: Final = "decision_activated"
 REWARD_RECEIVED: Final = "reward_received"
 REWARD_SETTLED: Final = "reward_settled"
@@ -73,6 +74,14 @@ class DecisionMade(Payload, frozen=True, gc=False):
     reward: Reward
     channel: str | None = None
     imitation: Imitation | None = None
+
+
+class DecisionClaimed(Payload, frozen=True, gc=False):
+    """No other lead gets the id, unless it turns out that the decision was not made. ``turn`` is that of one attempt."""
+
+    decision_id: str
+    lead: str
+    turn: str
 
 
 class DecisionActivated(Payload, frozen=True, gc=False):
@@ -141,6 +150,7 @@ TYPES: Final[tuple[EventType, ...]] = tuple(
     EventType(name, payload, pack="system", by="system")
     for name, payload in (
         (DECISION_MADE, DecisionMade),
+        (DECISION_CLAIMED, DecisionClaimed),
         (DECISION_ACTIVATED, DecisionActivated),
         (REWARD_RECEIVED, RewardReceived),
         (REWARD_SETTLED, RewardSettled),
@@ -183,6 +193,10 @@ def decision_event_id(decision_id: str) -> str:
     return _hashed("dm", decision_id)
 
 
+def claim_event_id(decision_id: str, turn: str) -> str:
+    return _hashed("dc", _ENCODER.encode([decision_id, turn]).decode())
+
+
 def activation_event_id(decision_id: str) -> str:
     return _hashed("da", decision_id)
 
@@ -214,6 +228,11 @@ def decision_stream(org: str, lead: str | None, decision_id: str) -> Stream:
 
 def decision_event(stream: Stream, made: DecisionMade, at_us: int) -> NewEvent:
     return _event(stream, decision_event_id(made.decision_id), DECISION_MADE, made, at_us)
+
+
+def claim_event(stream: Stream, claimed: DecisionClaimed, at_us: int) -> NewEvent:
+    event_id = claim_event_id(claimed.decision_id, claimed.turn)
+    return _event(stream, event_id, DECISION_CLAIMED, claimed, at_us)
 
 
 def activation_event(stream: Stream, decision_id: str, at_us: int) -> NewEvent:

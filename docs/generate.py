@@ -53,6 +53,7 @@ REFERENCE = ROOT / "docs" / "reference"
 STREAMS = {
     **dict.fromkeys((bandit_events.DECISION_MADE, bandit_events.DECISION_ACTIVATED), "lead, or decision"),
     bandit_events.REWARD_RECEIVED: "lead, or decision",
+    bandit_events.DECISION_CLAIMED: "decision",
     **dict.fromkeys((bandit_events.REWARD_SETTLED, bandit_events.MODEL_PROMOTED), "policy"),
     **dict.fromkeys((bandit_events.POLICY_DEFINED, bandit_events.POLICY_DELETED), "policy"),
     **dict.fromkeys(("service_defined", ALERT_RULE_DEFINED), "org"),

@@ -60,6 +60,7 @@ SYSTEM_NAMES: frozenset[str] = frozenset(
         "campaign_ignored",
         "decision_made",
         "decision_activated",
+        "decision_claimed",
         "reward_received",
         "reward_settled",
         "policy_defined",

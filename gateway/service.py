@@ -31,6 +31,7 @@ from gateway.keyring import Keyring
 from gateway.lists.lists import Lists
 from gateway.market import Markets
 from gateway.orgs import Orgs
+from gateway.policies.claiming import Claims
 from gateway.policies.deciding import Decider
 from gateway.policies.policies import Policies
 from gateway.ready import Dates
@@ -78,6 +79,7 @@ class Service:
     ----------
     shared : that service, or this one.
     recorder : records effects that come from services of leads into the streams that are shared.
+    claims : of the service that is shared: whose ids of decisions are, where the log is divided.
     is_leading : this service's process writes the log.
     has_begun : it predicts and raises alerts unasked, which needs the whole log.
     """
@@ -111,6 +113,7 @@ class Service:
         self.ledgers = ledgers
         self.shared, self.part, self.is_leading = shared or self, part, is_leading
         self.recorder: Recorder = ingest
+        self.claims: Claims | None = None
         self._ticking = ticking
         self.jobs = Jobs(clock, ids)
         self.part_jobs = Jobs(clock, ids)  #: what jobs of several services make this one do

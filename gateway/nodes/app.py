@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.app import ROUTES, SERVICE
 from gateway.endpoint import bind_open, bind_org, bind_trusted, missing
 from gateway.listing import Listing
-from gateway.nodes import batch, deciding, finding, intake, jobs, scoring, shared, stale, status, wire
+from gateway.nodes import batch, claiming, deciding, finding, intake, jobs, scoring, shared, stale, status, wire
 from gateway.nodes.cluster import Away, Local
 from gateway.nodes.front import Front, away
 from gateway.nodes.lists import part_answer
@@ -32,6 +32,9 @@ PROCEDURES: Final[dict[str, Procedure[Any, Any]]] = {
     for each in (
         intake.TAKE,
         batch.READ,
+        claiming.CLAIM,
+        claiming.INDEX,
+        claiming.LOOK,
         deciding.DECIDE,
         finding.FIND,
         shared.PENDING,

@@ -1,7 +1,7 @@
 """Decisions: made by the owner of the lead, under an id that is unique in the organisation.
 
-An id that a caller gives is looked for everywhere before it is used for the first time, so that it cannot mean two decisions. An
-owner that is away is not waited for: only a caller that uses one id for two leads could tell. What has no id gets one here
+An id that a caller gives is claimed before it is used (``claiming``), so that it cannot mean two decisions. Before its first use it is looked
+for everywhere, too: it may be from before there were claims; an owner that is away is not waited for then. What has no id gets one here
 before it is sent on, so that a lost answer is asked for again and not made twice.
 """
 
@@ -16,12 +16,13 @@ from aiohttp import web
 from bandit.deciding import Decision, Request
 from bandit.events import decision_event_id, decision_stream
 from gateway.bodies import decode_body, decoded
+from gateway.nodes.claiming import new_id
 from gateway.nodes.finding import places_of
 from gateway.nodes.front import Front
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
 from gateway.parameters import query_of
-from gateway.policies.deciding import check, conflict
+from gateway.policies.deciding import check, conflict, turn
 from gateway.problems import Problem, code_of, document
 from gateway.ready import ready_json
 from gateway.routes.catalogue import json_response
@@ -59,10 +60,21 @@ async def decide(front: Front, route: Route, request: web.Request, org: Org) -> 
 
 
 async def _list(front: Front, org: Org, policy: str, wanted: Sequence[msgspec.Raw]) -> list[Decision | ListedDecision]:
-    """Each member's decision or refusal, in place."""
+    """Each member's decision or refusal, in place. Of one lead they are made in order: that of its log, as in one process."""
     members = [_member(each) for each in wanted]
     await _look_for(front, org, [each for each in members if isinstance(each, Request)])
-    return await asyncio.gather(*(_listed(front, org, policy, each) for each in members))
+    found: dict[int, Decision | ListedDecision] = {}
+
+    async def in_order(places: Sequence[int]) -> None:
+        for place in places:
+            found[place] = await _listed(front, org, policy, members[place])
+
+    by_lead: dict[str | int, list[int]] = {}
+    for place, member in enumerate(members):
+        lead = member.lead if isinstance(member, Request) else None
+        by_lead.setdefault(place if lead is None else lead, []).append(place)
+    await asyncio.gather(*map(in_order, by_lead.values()))
+    return [found[place] for place in range(len(members))]
 
 
 def _member(wanted: msgspec.Raw) -> Request | Exception:
@@ -99,21 +111,18 @@ async def _look_for(front: Front, org: Org, requests: Sequence[Request]) -> None
 
 
 async def _decided(front: Front, org: Org, policy: str, request: Request) -> Decision:
-    """Decide at the owner. What is being decided here is seen by who asks at the same time."""
+    """Decide at the owner."""
     if request.decision_id is None:
         return await _named_here(front, org, policy, request)
     key = (org.name, request.decision_id)
     partition = front.cluster.partition_of(decision_stream(org.name, request.lead, request.decision_id))
-    known = front.deciding.get(key, front.whereabouts.get(*key))
-    if known is not None and known != partition:
-        raise conflict(request.decision_id)
-    front.deciding[key] = partition
-    try:
+    async with turn(front.named, key):  # so that of a list the first member has it, as in one process
+        known = front.whereabouts.get(*key)
+        if known is not None and known != partition:
+            raise conflict(request.decision_id)
         made = await front.call(DECIDE, partition, org, Deciding(policy, request))
-    finally:
-        front.deciding.pop(key, None)
-    front.whereabouts.note(*key, partition)
-    return made
+        front.whereabouts.note(*key, partition)
+        return made
 
 
 async def _named_here(front: Front, org: Org, policy: str, request: Request) -> Decision:
@@ -123,11 +132,13 @@ async def _named_here(front: Front, org: Org, policy: str, request: Request) -> 
         partition = front.partition_of_lead(org, request.lead)
         service = front.local(partition)
         if service is not None:
-            decision_id = service.ids.uuid7()
+            decision_id = new_id(front, org, partition)
             with contextlib.suppress(NotLeading):
                 made = await service.decider.decide_new(org, policy, request, decision_id)
                 front.whereabouts.note(org.name, decision_id, partition)
                 return made
+        else:
+            decision_id = new_id(front, org, partition)
     named = msgspec.structs.replace(request, decision_id=decision_id or front.shared.ids.uuid7())
     try:
         return await _decided(front, org, policy, named)

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from bandit.events import decision_event_id
 from gateway.bodies import decode_body
-from gateway.nodes.front import Front
+from gateway.nodes.claiming import INDEX, Named, home_of
+from gateway.nodes.front import AWAY, Front
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
@@ -75,8 +76,28 @@ async def by_decision(
         if found is not None:
             return found
         front.whereabouts.forget(org.name, decision)
+    partition = await _indexed(front, org, decision)
+    if partition is not None:
+        found = await _there(front, partition, route, request, org, is_repeatable=is_repeatable)
+        if found is not None:
+            front.whereabouts.note(org.name, decision, partition)
+            return found
     event = decision_event_id(decision)
     return await _anywhere(front, route, request, org, event, decision, is_repeatable=is_repeatable)
+
+
+async def _indexed(front: Front, org: Org, decision: str) -> int | None:
+    """Where the home of an id says that its decision is; None where it knows nothing, or is away: the others may know."""
+    home = home_of(front, org, decision)
+    try:
+        found = await front.call(INDEX, home, org, Named(decision))
+    except Problem as problem:
+        if problem.code not in AWAY:
+            raise
+        return None
+    if found.is_here:
+        return home
+    return None if found.lead is None else front.partition_of_lead(org, found.lead)
 
 
 async def reward(front: Front, route: Route, request: web.Request, org: Org) -> web.StreamResponse:

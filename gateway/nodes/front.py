@@ -92,7 +92,7 @@ class Front:
         self.links = Links(connections=self.options.connections)
         self.room = WaitingRoom(self.options.handover_wait_s, self.options.waiting, cluster.changes)
         self.whereabouts = Whereabouts(self.options.decisions_kept)
-        self.deciding: dict[tuple[str, str], int] = {}  #: partitions of decisions under way, by organisation and id
+        self.named: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}  #: turns of decisions that callers named
         self.tallies = Tallies()
         self.secret = wire.digest(cluster.secret)
         self._addresses: dict[tuple[str, int | str], bytes] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from gateway.nodes.app import build_front_app
+from gateway.nodes.claiming import ClaimsAtHome
 from gateway.nodes.front import Front, FrontOptions
 from gateway.nodes.intake import ForwardingRecorder
 from gateway.nodes.node import Node, open_node
@@ -49,7 +50,7 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     node = await open_node(settings, directory, clock=clock)
     settle_in()
     front = Front(node, front_options(settings))
-    node.shared.recorder = ForwardingRecorder(front)
+    node.shared.recorder, node.shared.claims = ForwardingRecorder(front), ClaimsAtHome(front)
     try:
         check_binding(settings, node.shared.keyring.is_open)
         topics = NodeTopics(front)

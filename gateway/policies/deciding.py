@@ -2,7 +2,8 @@
 
 Choosing does not wait, so what it looks at is of one instant. What two decisions must not both use up is reserved
 before the first of them is written: a day's budget for all leads, and a lead's week, for which its decisions take turns.
-A decision that the caller named is looked for first, whoever asked for it, and is made once.
+A decision that the caller named is looked for first, whoever asked for it, and is made once; where the log is divided its name is claimed
+when all is chosen and before it is written.
 """
 
 import asyncio
@@ -10,9 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from actors.ingest import Receipt
 from bandit.deciding import Decision, Request, answer, check_request
 from bandit.events import (
+    DecisionClaimed,
     DecisionMade,
+    claim_event,
+    decision_event,
     decision_event_id,
     decision_stream,
     payload_of,
@@ -20,6 +25,7 @@ from bandit.events import (
 from eventstore.event import Event, Stream
 from eventstore.store import Refused
 from gateway.orgs import Org
+from gateway.policies.claiming import Held, claim_of
 from gateway.policies.context import ContextPlan, market_values
 from gateway.policies.policies import OrgPolicies, policy_key
 from gateway.policies.rounds import Asking, Rounds
@@ -57,11 +63,11 @@ class Decider:
         check(request)
         policies = service.policies.loaded(org) or await service.policies.of(org)
         plan = await policies.current(name)
-        async with _turn(self._named, (org.name, request.decision_id)):
+        async with turn(self._named, (org.name, request.decision_id)):
             event = await service.store.find(org.name, decision_event_id(request.decision_id))
             if event is not None:
                 return answer(_same(event, name, request))
-            return answer(await self._made(policies, name, plan, request, request.decision_id))
+            return answer(await self._made(policies, name, plan, request, request.decision_id, is_claimed=True))
 
     async def decide_new(self, org: Org, name: str, request: Request, decision_id: str) -> Decision:
         """Decide under an id that was just made, and that nobody else can have used. Raises as ``decide``."""
@@ -70,39 +76,89 @@ class Decider:
         policies = service.policies.loaded(org) or await service.policies.of(org)
         return answer(await self._made(policies, name, await policies.current(name), request, decision_id))
 
+    def is_deciding(self, org: str, decision_id: str) -> bool:
+        """Whether a decision that a caller named is under way here, or waits for its turn."""
+        return (org, decision_id) in self._named
+
+    async def grant(self, org: Org, wanted: DecisionClaimed, instead: str) -> Held:
+        """Record a claim at the home of its id, here, unless the id is another lead's.
+
+        Parameters
+        ----------
+        instead : the turn of a claim that is known to have led to nothing.
+        """
+        service, decision_id = self._service, wanted.decision_id
+        async with turn(self._named, (org.name, decision_id)):
+            if await service.store.find(org.name, decision_event_id(decision_id)) is not None:
+                return Held("made")
+            held = await claim_of(service.store, org.name, decision_id)
+            if held is not None and held.lead != wanted.lead and held.turn != instead:
+                return Held("claimed", held.lead, held.turn)
+            if held != wanted:
+                stream = decision_stream(org.name, None, decision_id)
+                await service.ingest.record([claim_event(stream, wanted, service.clock.now_us())])
+            return Held("granted", wanted.lead, wanted.turn)
+
     async def _made(
-        self, policies: OrgPolicies, name: str, plan: ContextPlan, request: Request, decision_id: str
+        self,
+        policies: OrgPolicies,
+        name: str,
+        plan: ContextPlan,
+        request: Request,
+        decision_id: str,
+        *,
+        is_claimed: bool = False,
     ) -> DecisionMade:
+        is_claimed = is_claimed and self._service.shared.claims is not None
         stream = decision_stream(policies.org.name, request.lead, decision_id)
         if request.lead is None or not plan.limits_weeks:
-            return await self._write(policies, name, plan, request, stream, decision_id)
-        async with _turn(self._turns, stream):
-            return await self._write(policies, name, plan, request, stream, decision_id)
+            return await self._write(policies, name, plan, request, stream, decision_id, is_claimed=is_claimed)
+        async with turn(self._turns, stream):
+            return await self._write(policies, name, plan, request, stream, decision_id, is_claimed=is_claimed)
 
     async def _write(
-        self, policies: OrgPolicies, name: str, plan: ContextPlan, request: Request, stream: Stream, decision_id: str
+        self,
+        policies: OrgPolicies,
+        name: str,
+        plan: ContextPlan,
+        request: Request,
+        stream: Stream,
+        decision_id: str,
+        *,
+        is_claimed: bool,
     ) -> DecisionMade:
-        service = self._service
+        service, activity, key = self._service, self._service.policies.activity, policy_key(policies.org, name)
         while True:
             market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else _NO_MARKET
             is_known = service.awake(stream) is not None or await self._is_known(stream)
-            asking = Asking(policies, name, plan, request, stream, decision_id, market=market, is_lead_known=is_known)
+            asking = Asking(
+                policies, name, plan, request, stream, decision_id,
+                market=market, is_lead_known=is_known, is_claimed=is_claimed,
+            )  # fmt: skip
             self._rounds.add(asking)
             try:
                 receipt = await asking.receipt
+                if asking.made is not None and is_claimed:
+                    receipt = await self._claim_and_write(policies.org, stream, asking.made)
             except Exception:  # not a cancellation: that leaves the append under way, and what it uses up is used
                 if asking.made is not None:
-                    service.policies.activity.release(policy_key(policies.org, name), decision_id)
+                    activity.release(key, decision_id)
                 raise
             if asking.made is not None:
                 break
             plan = await policies.current(name)  # it, or the lead, has moved on meanwhile
         outcome = receipt.outcomes[0]
         if isinstance(outcome, Refused):
-            service.policies.activity.release(policy_key(policies.org, name), decision_id)
+            activity.release(key, decision_id)
             raise conflict(decision_id)
         service.decided[asking.made.reason] += 1
         return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else asking.made
+
+    async def _claim_and_write(self, org: Org, stream: Stream, made: DecisionMade) -> Receipt:
+        service, decided_us = self._service, self._service.clock.now_us()
+        if service.shared.claims is not None:
+            await service.shared.claims.claim(service, org, stream, made.decision_id)
+        return await service.ingest.submit([decision_event(stream, made, decided_us)])
 
     async def _is_known(self, stream: Stream) -> bool:
         """Whether there is a lead with events; it is in memory then."""
@@ -132,7 +188,7 @@ def conflict(decision_id: str) -> Problem:
 
 
 @asynccontextmanager
-async def _turn(locks: dict[_Key, tuple[asyncio.Lock, int]], key: _Key) -> AsyncIterator[None]:
+async def turn(locks: dict[_Key, tuple[asyncio.Lock, int]], key: _Key) -> AsyncIterator[None]:
     """One at a time for a key; a lock is kept while somebody has it or waits for it."""
     lock, users = locks.get(key, (asyncio.Lock(), 0))
     locks[key] = lock, users + 1

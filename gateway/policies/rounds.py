@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: In one go: a few milliseconds.
 _ROUND_MAX = 32
 _NOTHING: Mapping[str, int] = {}
+_NOT_WRITTEN = Receipt([], 0, 0)
 
 
 class Asking:
@@ -40,12 +41,14 @@ class Asking:
     ----------
     plan, market : what was read for it, where that had to wait.
     is_lead_known : its lead has a history, so that there is an entity of it.
-    receipt : of its event; an empty one, and ``made`` None, where it has to be read for again.
+    is_claimed : its name has to be claimed before it is written: whoever asks does both.
+    receipt : of its event; an empty one where it is claimed, or where ``made`` is None: then it has to be read for again.
     made : the decision, once it is reserved.
     """
 
     __slots__ = (
         "decision_id",
+        "is_claimed",
         "is_lead_known",
         "made",
         "market",
@@ -68,7 +71,9 @@ class Asking:
         *,
         market: Mapping[str, Sequence[Any]],
         is_lead_known: bool,
+        is_claimed: bool,
     ) -> None:
+        self.is_claimed = is_claimed
         self.policies, self.name, self.plan, self.market = policies, name, plan, market
         self.request, self.stream, self.decision_id, self.is_lead_known = request, stream, decision_id, is_lead_known
         self.receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -131,7 +136,7 @@ class Rounds:
         for asking in all_asking:
             lead = self._lead(asking)
             if lead is None or plan is None or asking.plan is not plan:
-                asking.receipt.set_result(Receipt([], 0, 0))
+                asking.receipt.set_result(_NOT_WRITTEN)
             else:
                 known = self._known(asking, plan, lead, now_us)
                 current.append((asking, Asked(asking.request, known, asking.decision_id)))
@@ -144,6 +149,10 @@ class Rounds:
                 asking.fail(_nobody(made))
                 continue
             activity.reserve(key, made.decision_id, made.arm, now_us)
+            if asking.is_claimed:
+                asking.made = made
+                asking.receipt.set_result(_NOT_WRITTEN)
+                continue
             try:
                 ingest.begin([decision_event(asking.stream, made, now_us)], asking.receipt)
             except Exception as error:  # noqa: BLE001 - told to its request: nothing of it will be stored

@@ -19,6 +19,7 @@ from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.app import Paths, open_service
 from gateway.nodes.app import build_front_app
+from gateway.nodes.claiming import ClaimsAtHome
 from gateway.nodes.cluster import Away, Local, Place, Remote
 from gateway.nodes.front import Front, FrontOptions
 from gateway.nodes.intake import ForwardingRecorder
@@ -206,7 +207,7 @@ async def running_nodes(
             cluster = FakeCluster(number, known)
             front = Front(cluster, options)
             stack.push_async_callback(front.close)
-            everybodys[number].recorder = ForwardingRecorder(front)
+            everybodys[number].recorder, everybodys[number].claims = ForwardingRecorder(front), ClaimsAtHome(front)
             client: Any = TestClient(TestServer(build_front_app(front)))
             await client.server.start_server(auto_decompress=False)
             stack.push_async_callback(client.close)

@@ -405,7 +405,14 @@ async def test_decisions_and_rewards_move_the_metrics(door: Door) -> None:
 
 
 async def test_nobody_decides_by_posting_an_event(door: Door) -> None:
-    for name in ("decision_made", "decision_activated", "reward_received", "reward_settled", "policy_defined"):
+    for name in (
+        "decision_made",
+        "decision_claimed",
+        "decision_activated",
+        "reward_received",
+        "reward_settled",
+        "policy_defined",
+    ):
         status, problem = await door.post("events", {"lead": "a", "type": name, "data": {}})
         assert (status, problem["code"]) == (422, "event_invalid"), name
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from bandit.events import decode_settlement
+from bandit.events import DECISION_MADE, decode_settlement
 from eventstore.event import Stream
 from eventstore.kafka_client import Connections, KafkaOptions
 from eventstore.kafka_reader import TopicReader
@@ -129,7 +129,9 @@ class Load:
         self.away: list[tuple[str, Any]] = []  # every answer 503: to what, and what it said
         self.rewarded: dict[str, int] = {}  # decision → the value that was acknowledged
         self._taken_by = dict.fromkeys(range(writers), 0)
+        self.decided: dict[str, set[str]] = {}  # id that two leads are given → whose it was acknowledged to be
         self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
+        self._threads += [threading.Thread(target=self._rival, args=(number,)) for number in range(2)]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -184,6 +186,20 @@ class Load:
             if count % 4 == 0 and not self._decide(turns, writer, count, lead):
                 return
             last = time.monotonic()
+
+    def _rival(self, rival: int) -> None:
+        """Decide under the ids that somebody else decides under for another lead, at about the same time."""
+        turns = itertools.cycle(self._processes[rival:] + self._processes[:rival])
+        for count in itertools.count():
+            if self._is_over.wait(0.05):
+                return
+            asked = {"lead": f"r{rival}-{count % 9}", "decision_id": f"rivals-{int(time.time() * 5)}"}
+            process = next(turns)
+            status, answer = self._ask(process, "POST", f"{BASE}/policies/offers/decide", asked)
+            if status == 200:
+                self.decided.setdefault(asked["decision_id"], set()).add(asked["lead"])
+            elif status not in (0, 409, 503):
+                self.faults.append(f"{asked}: {status} {answer}")
 
     def _decide(self, turns: Iterator[Process], writer: int, count: int, lead: str) -> bool:
         """Decide and reward, each said again until it is taken; False when it never was."""
@@ -251,8 +267,12 @@ def three(topic: KafkaOptions, directory: Path) -> Iterator[list[Process]]:
 
 
 async def history(topic: KafkaOptions) -> tuple[dict[str, list[str]], dict[str, list[float]]]:
-    """What the topic holds: each lead's events from outside, in order, and what each decision was settled at."""
+    """What the topic holds: each lead's events from outside, in order, and what each decision was settled at.
+
+    No decision is there twice.
+    """
     found: dict[str, list[str]] = {}
+    made: dict[str, Stream] = {}
     settled: dict[str, list[float]] = {}
     versions: dict[Stream, int] = {}
     async with TopicReader(Connections(topic), dict.fromkeys(range(PARTITIONS), 0)) as reader:
@@ -264,6 +284,9 @@ async def history(topic: KafkaOptions) -> tuple[dict[str, list[str]], dict[str, 
                 told = decode_settlement(event.data)
                 assert told is not None
                 settled.setdefault(told.decision_id, []).append(told.reward)
+            elif event.type == DECISION_MADE:
+                assert event.id not in made, f"{event.id}: {made[event.id]} and {event.stream}"
+                made[event.id] = event.stream
             elif event.stream.kind == "lead" and not event.id.startswith("~"):
                 found.setdefault(event.stream.id, []).append(event.id)
     return found, settled
@@ -284,6 +307,8 @@ def check(load: Load, topic: KafkaOptions, process: Process) -> None:
     assert kept.marks > PARTITIONS
     assert load.stored.keys() <= {stream.id for stream in kept.newest}
     assert {name: settled.get(name) for name in load.rewarded} == expected, "each once, at what was acknowledged"
+    assert len(load.decided) > 10
+    assert [leads for leads in load.decided.values() if len(leads) > 1] == []
 
 
 def value_of(process: Process, lead: str) -> float:
