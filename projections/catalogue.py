@@ -20,7 +20,8 @@ from projections.aggregators.rhythm import Streak
 from projections.aggregators.values import Mode
 from projections.compiler import CompiledFold, FoldFunction, affects
 from projections.definitions import definition, digest, payload_definitions
-from projections.expressions import Dtype, Expr
+from projections.expressions import Expr
+from projections.feature import Feature
 from projections.fields import field_info
 from projections.influence import Definitions, influences, plain_definitions
 from projections.language import FeatureSpec, Pack, View
@@ -35,35 +36,6 @@ from projections.signals import Signal
 from projections.windows import length_name
 
 Made = Sequence[tuple[Pack, View]]
-
-
-class Feature(msgspec.Struct, frozen=True):
-    """One feature as the catalogue shows it.
-
-    ``fingerprint`` names what it is computed from, settings included; ``definition`` the same under default settings, so
-    that a changed setting and a changed definition can be told apart. ``settings`` are those that decide on it: the time
-    zone, and what is not at its default.
-    """
-
-    feature: str
-    view: str
-    name: str
-    dtype: Dtype
-    unit: str
-    range: str
-    null_means: str
-    description: str
-    affected_by: tuple[str, ...]
-    windows: tuple[str, ...]
-    fingerprint: str
-    pack: str
-    vocabulary: tuple[str, ...] = ()
-    definition: str = ""
-    settings: dict[str, Any] = {}
-
-    @property
-    def reference(self) -> str:
-        return self.feature
 
 
 class Step(NamedTuple):

@@ -16,9 +16,10 @@ from kernel.steps import Steps
 from kernel.times import DAY_US, MAX_US, MIN_US, format_time
 from projections import words
 from projections.behind import events_behind
-from projections.catalogue import Entities, Feature
+from projections.catalogue import Entities
 from projections.compiler import CompiledFold, affects
 from projections.expressions import Expr
+from projections.feature import Feature
 from projections.language import FeatureSpec, View
 from projections.readable import readable
 from projections.sieves import Past, Sieves

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections import words
-from projections.catalogue import BUILT_IN_PACKS, Entities, Feature
+from projections.catalogue import BUILT_IN_PACKS, Entities
+from projections.feature import Feature
 
 #: Called with the values of a line's features (None where unknown, never all) and the org's currency.
 Write = Callable[[Sequence[Any], str], str]

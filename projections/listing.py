@@ -1,16 +1,11 @@
 """Features under their names: what can be asked for, by reference or by view."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from kernel.errors import UnknownFeature
+from projections.feature import Feature
 from projections.selection import Selection
-
-if TYPE_CHECKING:
-    from projections.catalogue import Feature
 
 
 class Listing:

@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b, sha256
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from kernel.errors import DefinitionError, UnknownFeature
+from projections.feature import Feature
 from projections.listing import Listing
 from projections.selection import Column, Selection, columns_of, is_values, vector_of
-
-if TYPE_CHECKING:
-    from projections.catalogue import Entities, Feature
 
 #: A feature of the market: its subject, and its place among the features of a subject.
 Place = tuple[str, int]
@@ -35,7 +33,7 @@ class MarketFeatures:
     of_subject : the features of each subject alone, in the order in which its entity computes them.
     """
 
-    def __init__(self, entities: Entities, subjects: Sequence[str]) -> None:
+    def __init__(self, entities: Listing, subjects: Sequence[str]) -> None:
         self.subjects, self.views = tuple(subjects), entities.views
         own = {subject: tuple(_named(each, subject) for each in entities.features) for subject in subjects}
         self.of_subject = {

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from projections.catalogue import Feature
-    from projections.listing import Listing
+from projections.feature import Feature, Features
 
 
 class Selection:
@@ -23,7 +21,7 @@ class Selection:
     runs : the same, where neighbours stand side by side in their view, too: (index of the view, start, stop).
     """
 
-    def __init__(self, entities: Listing, features: tuple[Feature, ...]) -> None:
+    def __init__(self, entities: Features, features: tuple[Feature, ...]) -> None:
         self.entities, self.features = entities, features
         self.names = tuple(each.feature for each in features)
         places = _places(entities)
@@ -107,7 +105,7 @@ def _runs(picks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
         yield view, start, stop
 
 
-def _places(entities: Listing) -> dict[str, tuple[int, int]]:
+def _places(entities: Features) -> dict[str, tuple[int, int]]:
     places: dict[str, tuple[int, int]] = {}
     counts = dict.fromkeys(entities.views, 0)
     index = {view: i for i, view in enumerate(entities.views)}

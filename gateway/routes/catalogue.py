@@ -11,7 +11,7 @@ from gateway.problems import Problem
 from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.settings_sources import public_settings
-from projections.catalogue import Feature
+from projections.feature import Feature
 
 LIMIT = Query("limit", "How many items, 1 to 1000", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100})
 CURSOR = Query("cursor", "From the answer before")
