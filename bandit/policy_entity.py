@@ -17,8 +17,8 @@ Snapshot, msgpack: ``_Saved``. A learner that does not go on to the same bytes f
 last place from which it does; the host folds the rest again.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -35,24 +35,22 @@ from bandit.events import (
     columns_fingerprint,
     payload_of,
 )
-from bandit.learners.learner import Learner, LearnerSettings
-from bandit.learners.making import load_learner, make_learner
+from bandit.learners.learner import Learner
 from bandit.models import ModelVersions
 from bandit.policy import Policy
 from bandit.settling import Translation, observation, teaches
 from bandit.statistics import PolicyStatistics
+from bandit.target import LearnerKey, Target
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.snapshots import Snapshot
 from kernel.errors import BanditError, LearnerRefused, ModelMismatch, SnapshotCorrupt, SnapshotSchemaMismatch
 from kernel.ids import Position
-from kernel.steps import Steps
 from kernel.times import MINUTE_US, SECOND_US
 
 #: How old a read copy may be when it decides.
 READER_MAX_AGE_US: Final = SECOND_US
 #: Definitions of which the documents are kept; of the columns, all.
 _DEFINITIONS_KEPT: Final = 100
-_STEP_EVENTS: Final = 200
 _FORMAT: Final = "policy 1"
 
 
@@ -70,78 +68,6 @@ class Cadence(msgspec.Struct, frozen=True):
 
     every_updates: int = 1_000
     every_us: int = 60 * MINUTE_US
-
-
-class LearnerKey(NamedTuple):
-    """All that decides what a learner is: where it changes, the learner begins again."""
-
-    settings: LearnerSettings
-    seed: int
-    baseline: str
-    columns: tuple[str, ...]
-
-    @classmethod
-    def of(cls, policy: Policy, columns: Sequence[str]) -> "LearnerKey":
-        baseline = policy.baseline or "" if policy.learner.kind == "fixed" else ""
-        return cls(policy.learner, policy.seed, baseline, tuple(columns))
-
-    def make(self) -> Learner:
-        """A learner that has learned nothing; a uniform one where it can no longer be made."""
-        try:
-            return make_learner(self.settings, width=len(self.columns), seed=self.seed, baseline=self.baseline)
-        except LearnerRefused:
-            settings = LearnerSettings(kind="uniform")
-            return make_learner(settings, width=len(self.columns), seed=self.seed, baseline=self.baseline)
-
-    def load(self, model: bytes) -> Learner:
-        """Raises ``ModelMismatch``."""
-        return load_learner(self.settings, model, width=len(self.columns), seed=self.seed, baseline=self.baseline)
-
-
-class Target(msgspec.Struct, frozen=True, array_like=True):
-    """What a model is folded towards. ``born`` is the first version since the policy was last deleted; ``until`` the newest
-    definition that was known when the fold began: those up to it change nothing of the learner.
-    """
-
-    settings: LearnerSettings
-    seed: int
-    baseline: str
-    columns: tuple[str, ...]
-    epoch: int
-    born: int
-    until: int
-
-    @property
-    def key(self) -> LearnerKey:
-        return LearnerKey(self.settings, self.seed, self.baseline, self.columns)
-
-
-def target_of(events: Iterable[Event]) -> Target | None:
-    """What the definitions and deletions of a stream, by version, come to; None without a definition."""
-    target: Target | None = None
-    is_deleted = False
-    for event in events:
-        if event.type not in (POLICY_DEFINED, POLICY_DELETED):
-            continue
-        try:
-            payload = payload_of(event)
-        except msgspec.MsgspecError:
-            continue
-        if isinstance(payload, PolicyDeleted):
-            is_deleted = True
-        else:
-            target = _towards(None if is_deleted else target, payload)
-            is_deleted = False
-    return target
-
-
-def _towards(target: Target | None, defined: PolicyDefined) -> Target:
-    key = LearnerKey.of(defined.policy, defined.columns)
-    version = defined.version
-    if target is None:
-        return Target(*key, epoch=version, born=version, until=version)
-    epoch = target.epoch if key == target.key else version
-    return Target(*key, epoch=epoch, born=target.born, until=version)
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -458,40 +384,6 @@ class PolicyEntity:
         if self.learner is not None and not self.learner.is_exact_midway:
             self._exact, self._exact_updates = snapshot, self.learner.updates
         self._pin()
-
-
-class PolicyFolds:
-    """Makes the entities of all policies' streams: handed to the host as its folds."""
-
-    def __init__(self, cadence: Cadence | None = None) -> None:
-        self._cadence = cadence or Cadence()
-
-    def new(self, stream: Stream, number: int) -> PolicyEntity:
-        return PolicyEntity(stream, number, self._cadence)
-
-    def load(self, stream: Stream, snapshot: Snapshot) -> PolicyEntity:
-        """Raises ``SnapshotError``."""
-        return PolicyEntity.load(stream, snapshot, self._cadence)
-
-    def foretold(self, stream: Stream) -> tuple[str, ...]:
-        """The types of events that ``start`` wants to know."""
-        return (POLICY_DEFINED, POLICY_DELETED)
-
-    def start(self, stream: Stream, number: int, definitions: Iterable[Event]) -> PolicyEntity:
-        """An entity before its first event that knows all definitions: it folds the whole stream without a refold.
-
-        ``definitions`` are the stream's ``policy_defined`` and ``policy_deleted`` by version; other events are skipped.
-        """
-        return PolicyEntity(stream, number, self._cadence, target_of(definitions))
-
-    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[PolicyEntity]:
-        """The entity of a whole stream, in steps."""
-        entity = self.start(stream, number, events)
-        for place, event in enumerate(events):
-            if place % _STEP_EVENTS == _STEP_EVENTS - 1:
-                yield
-            entity.fold(event)
-        return entity
 
 
 def _fingerprint(cadence: Cadence) -> str:

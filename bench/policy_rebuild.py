@@ -38,7 +38,8 @@ from bandit.events import (
 from bandit.learners.learner import LearnerSettings, Observation
 from bandit.learners.making import make_learner
 from bandit.policy import Policy, PolicyArm, completed
-from bandit.policy_entity import PolicyEntity, PolicyFolds
+from bandit.policy_entity import PolicyEntity
+from bandit.policy_folds import PolicyFolds
 from bandit.settling import Translation, observation
 from bench.harness import (
     LOAD_CORE,

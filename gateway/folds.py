@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from actors.entity import Entity, Folds
 from actors.slices import FoldsInSlices
 from bandit.ledger import LedgerKind
-from bandit.policy_entity import Cadence, PolicyFolds
+from bandit.policy_entity import Cadence
+from bandit.policy_folds import PolicyFolds
 from eventstore.event import Event, Kind, Stream
 from eventstore.snapshots import Snapshot
 from gateway.orgs import Orgs

@@ -1,6 +1,7 @@
 """A learner's argument line, read against a list of what is allowed: whatever is not on it is refused by name."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -11,15 +12,15 @@ from kernel.errors import LearnerRefused
 LENGTH_MAX: Final = 1_000
 
 
-class Option:
+class Option(ABC):
     """What may follow an option: a number within bounds, one of some words, or nothing (``Flag``)."""
 
     def __init__(self, expected: str) -> None:
         self.expected = expected
 
+    @abstractmethod
     def accepts(self, text: str) -> bool:
         """Whether this may be its value."""
-        raise NotImplementedError
 
 
 class Flag(Option):

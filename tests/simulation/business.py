@@ -19,7 +19,8 @@ from bandit.events import DECISION_MADE, DecisionMade, PolicyDefined, decision_e
 from bandit.guardrails import Known
 from bandit.ledger import Ledger, LedgerKind
 from bandit.policy import Policy
-from bandit.policy_entity import Cadence, PolicyEntity, PolicyFolds
+from bandit.policy_entity import Cadence, PolicyEntity
+from bandit.policy_folds import PolicyFolds
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.snapshots import Snapshot
 from kernel.ids import Position

@@ -22,7 +22,8 @@ from bandit.events import (
 )
 from bandit.learners.learner import Arm, Context, LearnerSettings
 from bandit.policy import Policy
-from bandit.policy_entity import Cadence, PolicyEntity, PolicyFolds, _Saved
+from bandit.policy_entity import Cadence, PolicyEntity, _Saved
+from bandit.policy_folds import PolicyFolds
 from bandit.settling import settlement
 from eventstore.event import Event
 from kernel.errors import SnapshotError
