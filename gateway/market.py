@@ -16,8 +16,8 @@ from projections.answer import Form, Part, change_text, each_encoded, joined, pa
 from projections.catalogue import Catalogue
 from projections.checkpoints import Checkpoints
 from projections.entity import FoldedEntity
+from projections.hindsight.walk import Walk
 from projections.market import Span
-from projections.walk import Walk
 
 MAX_BLOCKS = 64  # of an org: different questions about its market
 

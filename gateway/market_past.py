@@ -13,7 +13,7 @@ from kernel.steps import finish_politely
 from projections.aggregators.runtime import NEVER
 from projections.checkpoints import Checkpoints, Step
 from projections.entity import FoldedEntity
-from projections.walk import Walk
+from projections.hindsight.walk import Walk
 
 _PAGE = 2000  # events read from the log in one hop
 _STEP_ROWS = 50  # between two turns of the loop: a millisecond or two

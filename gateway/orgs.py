@@ -20,8 +20,8 @@ from kernel.settings import DEFAULT_ORG, OrgSettings, ServerSettings, Settings
 from kernel.times import SECOND_US
 from projections.catalogue import Catalogue
 from projections.companion import CompanionKind
-from projections.explain import Explainer
-from projections.prompt import Prompter
+from projections.hindsight.explain import Explainer
+from projections.hindsight.prompt import Prompter
 from scoring.alerts import AlertBookKind
 from scoring.book import BookKind
 from scoring.events import SCORING_TYPES

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kernel.errors import SettingsError
-from projections.prompt import PromptTemplate
+from projections.hindsight.prompt import PromptTemplate
 
 DEFAULT = Path(__file__).parent / "templates" / "prompt.txt"
 

@@ -24,7 +24,7 @@ from eventstore.types import EventTypes
 from kernel.steps import Steps
 from kernel.times import DAY_US
 from projections.compiler import CompiledFold
-from projections.walk import Walk
+from projections.hindsight.walk import Walk
 
 Knowledge = Literal["auto", "recorded", "happened"]
 

@@ -15,8 +15,8 @@ from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.steps import STEP_ITEMS, Steps, finish_politely
 from kernel.times import format_time
-from projections.explain import Explainer, Explanation
 from projections.feature import Feature
+from projections.hindsight.explain import Explainer, Explanation
 
 SHOWN = 100  # events named, unless all are asked for
 ALL = Query("all", f"Name every event, not only the newest {SHOWN}", {"type": "boolean", "default": False})

@@ -15,7 +15,7 @@ from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.steps import finish_politely
 from kernel.times import DAY_US, MIN_US, SECOND_US, parse_seconds
-from projections.history import history
+from projections.hindsight.history import history
 
 MAX_STEPS = 10_000
 SPAN_US = 30 * DAY_US  # when no beginning is given

@@ -14,7 +14,7 @@ from gateway.routing import Content, Query, Route
 from gateway.service import Service
 from kernel.steps import finish_politely
 from kernel.times import format_time
-from projections.prompt import EMPTY, Block, Fact
+from projections.hindsight.prompt import EMPTY, Block, Fact
 
 _log = structlog.get_logger(__name__)
 

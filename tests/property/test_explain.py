@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from eventstore.event import Event, Stream
 from eventstore.retraction import effective
 from kernel.steps import finish
-from projections.behind import events_behind
 from projections.catalogue import Catalogue, Entities
 from projections.entity import refolded
-from projections.explain import Explainer, Explanation
-from projections.sieves import Past
+from projections.hindsight.behind import events_behind
+from projections.hindsight.explain import Explainer, Explanation
+from projections.hindsight.sieves import Past
 from tests.oracle.facts import Settings
 from tests.property import test_aggregates as probes
 from tests.property.folding import LEAD, catalogue_of, stored

@@ -12,7 +12,7 @@ from kernel.settings_scoring import ScoringSettings
 from kernel.steps import Steps, finish
 from kernel.times import DAY_US
 from projections.entity import refolded
-from projections.walk import Walk
+from projections.hindsight.walk import Walk
 from scoring.dataset import Dataset, DatasetBuilder, Sampling
 from scoring.features import feature_set
 from scoring.knowledge import Knowledge, Past

@@ -6,10 +6,10 @@ import pytest
 from eventstore.event import Event
 from gateway.prompts import prompt_template
 from kernel.steps import finish
-from projections.facts import LINES, lines_of
-from projections.prompt import Block, Prompter, PromptTemplate
-from projections.sieves import Sieves
-from tests.unit.projections.hindsight import NOW, OWN, catalogue_of, explainer_of, most_at_once, stored
+from projections.hindsight.facts import LINES, lines_of
+from projections.hindsight.prompt import Block, Prompter, PromptTemplate
+from projections.hindsight.sieves import Sieves
+from tests.unit.projections.hindsight.world import NOW, OWN, catalogue_of, explainer_of, most_at_once, stored
 
 DEFAULT = prompt_template("", "")
 MESSAGE = {"conversation_id": "a"}

@@ -1,7 +1,7 @@
 """Why a feature has its value: the events behind it, the sentence that tells it, and what time will make of it.
 
 The law: the events named, folded alone under the same catalogue and read at the same time, give the same value.
-They follow from the expression (``projections.behind``) and are folded to see that they do; where they do not (a
+They follow from the expression (``projections.hindsight.behind``) and are folded to see that they do; where they do not (a
 pack's own node that registered too few), every event that the feature reads is named.
 """
 
@@ -14,16 +14,16 @@ from eventstore.event import Event
 from eventstore.types import EventTypes
 from kernel.steps import Steps
 from kernel.times import DAY_US, MAX_US, MIN_US, format_time
-from projections import words
-from projections.behind import events_behind
 from projections.catalogue import Entities
 from projections.compiler import CompiledFold, affects
 from projections.expressions import Expr
 from projections.feature import Feature
+from projections.hindsight import words
+from projections.hindsight.behind import events_behind
+from projections.hindsight.readable import readable
+from projections.hindsight.sieves import Past, Sieves
+from projections.hindsight.walk import Walk
 from projections.language import FeatureSpec, View
-from projections.readable import readable
-from projections.sieves import Past, Sieves
-from projections.walk import Walk
 
 #: How far the next change is looked for: as far as values can be asked for.
 AHEAD_US = 400 * DAY_US

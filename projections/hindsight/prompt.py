@@ -16,12 +16,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from eventstore.event import Event
 from kernel.steps import Steps
 from kernel.times import format_time
-from projections.behind import resting
 from projections.catalogue import Catalogue
 from projections.expressions import Constant, Expr, IfNull
-from projections.facts import lines_of
-from projections.sieves import Past, Sieves
-from projections.walk import Walk
+from projections.hindsight.behind import resting
+from projections.hindsight.facts import lines_of
+from projections.hindsight.sieves import Past, Sieves
+from projections.hindsight.walk import Walk
 
 
 class Fact(msgspec.Struct, frozen=True):

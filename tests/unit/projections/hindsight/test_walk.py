@@ -1,8 +1,8 @@
 from kernel.steps import finish
 from kernel.times import DAY_US
 from projections.entity import refolded
-from projections.walk import Walk
-from tests.unit.projections.hindsight import LEAD, NOW, OWN, catalogue_of, stored
+from projections.hindsight.walk import Walk
+from tests.unit.projections.hindsight.world import LEAD, NOW, OWN, catalogue_of, stored
 
 
 def walk(events: list, *names: str) -> Walk:  # type: ignore[type-arg]

@@ -6,8 +6,8 @@ from eventstore.event import Event
 from kernel.errors import UnknownFeature
 from kernel.steps import finish
 from kernel.times import DAY_US
-from projections.explain import Explanation
-from tests.unit.projections.hindsight import NOW, OWN, catalogue_of, explainer_of, most_at_once, stored
+from projections.hindsight.explain import Explanation
+from tests.unit.projections.hindsight.world import NOW, OWN, catalogue_of, explainer_of, most_at_once, stored
 
 
 def explained(reference: str, events: list[Event], *packs: str, at_us: int = NOW, **more: Any) -> Explanation:

@@ -36,8 +36,8 @@ from projections.aggregators.runtime import favourite, streak
 from projections.aggregators.series import Windowed
 from projections.aggregators.sums import Totals
 from projections.expressions import Expr
+from projections.hindsight.sieves import Past
 from projections.instants import FirstOf, Instant, Since, TimeText
-from projections.sieves import Past
 from projections.signals import DATE, FieldLike, Signal
 
 

@@ -16,13 +16,13 @@ from kernel.settings import OrgSettings
 from kernel.steps import Steps
 from kernel.times import DAY_US, parse_rfc3339
 from projections.aggregators.base import Aggregate
-from projections.behind import behind
 from projections.catalogue import Catalogue
-from projections.explain import Explainer
 from projections.expressions import Dtype, Operand
+from projections.hindsight.behind import behind
+from projections.hindsight.explain import Explainer
+from projections.hindsight.sieves import Past
 from projections.language import Pack, days, events
 from projections.plan import Plan
-from projections.sieves import Past
 from projections.signals import Computed, Signal
 from projections.source import ViewWriter
 

@@ -14,8 +14,8 @@ from eventstore.types import EventTypes
 from kernel.steps import Steps
 from kernel.times import format_time
 from projections.compiler import CompiledFold
+from projections.hindsight.walk import Walk
 from projections.market import Span
-from projections.walk import Walk
 
 #: Rows between two steps: a full vector of all packs takes about 20 µs, encoded about 100.
 _STEP_ROWS = 32

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from projections import words
 from projections.catalogue import BUILT_IN_PACKS, Entities
 from projections.feature import Feature
+from projections.hindsight import words
 
 #: Called with the values of a line's features (None where unknown, never all) and the org's currency.
 Write = Callable[[Sequence[Any], str], str]

@@ -1,7 +1,7 @@
 import pytest
 
-from projections.readable import readable
-from tests.unit.projections.hindsight import OWN, catalogue_of
+from projections.hindsight.readable import readable
+from tests.unit.projections.hindsight.world import OWN, catalogue_of
 
 
 @pytest.mark.parametrize(
