@@ -1,7 +1,7 @@
 """What callers feel while a partition goes from node to node: that it takes a moment, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from tests.integration.deciding import decide, define
 from tests.integration.fronts import Node, Nodes, running_nodes
 from tests.integration.service import purchase
 from tests.integration.test_nodes_faults import known, log, on_append
+from tests.patience import eventually
 
 BRIEF = Away("it is being handed over", None, 0.5, is_brief=True)
 LONG_S = 60.0  # nothing here takes so long: who waits is woken
@@ -26,18 +27,12 @@ async def nodes() -> AsyncIterator[Nodes]:
         yield found
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - many things tell of it
-            await asyncio.sleep(0.01)
-
-
 async def during(nodes: Nodes, partition: int, to: int, *requests: Awaitable[Any]) -> list[Any]:
     """The answers of requests that come while a partition is being handed over."""
     rooms = [door.front.room for door in nodes.doors]
     nodes.map.away[partition] = BRIEF
     asked = [asyncio.ensure_future(each) for each in requests]
-    await until(lambda: sum(room.waiting for room in rooms) >= len(asked))
+    await eventually(lambda: sum(room.waiting for room in rooms) >= len(asked))
     assert not any(each.done() for each in asked)
     nodes.map.move(partition, to)
     answers = await asyncio.gather(*asked)
@@ -107,7 +102,7 @@ async def test_so_many_wait_and_no_more() -> None:
         door, partition, path = nodes.doors[0], nodes.partition(lead), f"leads/{lead}/features"
         nodes.map.away[partition] = BRIEF
         waiting = [asyncio.create_task(door.get(path)) for _ in range(2)]
-        await until(lambda: door.front.room.waiting == 2)
+        await eventually(lambda: door.front.room.waiting == 2)
         assert (await door.get(path))[1]["code"] == "owner_away"
         nodes.map.move(partition, 1)
         assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 200]
@@ -118,7 +113,7 @@ async def test_a_stop_ends_the_waiting(nodes: Nodes) -> None:
     door = nodes.doors[0]
     nodes.map.away[nodes.partition(lead)] = BRIEF
     waiting = asyncio.create_task(door.get(f"leads/{lead}/features"))
-    await until(lambda: door.front.room.waiting == 1)
+    await eventually(lambda: door.front.room.waiting == 1)
     await door.client.app.shutdown()
     assert (await waiting)[1]["code"] == "owner_away"
     assert (await door.get(f"leads/{lead}/features"))[0] == 503, "and nobody waits any more"
@@ -133,7 +128,7 @@ async def test_a_node_that_does_not_know_yet_that_it_leads_finds_out_before_it_r
     nodes.map.behind, nodes.map.believed = {2: 1}, {2: {partition: 1}}
     nodes.map.move(partition, 2)
     asked = asyncio.create_task(nodes.doors[0].post("events", purchase(lead, "p2")))
-    await until(lambda: nodes.doors[2].front.room.waiting == 1)
+    await eventually(lambda: nodes.doors[2].front.room.waiting == 1)
     nodes.map.behind, nodes.map.believed = {}, {}
     nodes.map.tell()
     assert (await asked)[0] == 200
@@ -151,7 +146,7 @@ async def test_who_is_refused_by_the_former_owner_asks_again_when_it_knows_more(
         asyncio.create_task(each)
         for each in (predict, nodes.doors[0].get(f"leads/{lead}/features"), nodes.doors[0].get("leads"))
     ]
-    await until(lambda: nodes.doors[0].front.room.waiting == 3)
+    await eventually(lambda: nodes.doors[0].front.room.waiting == 3)
     assert nodes.doors[1].front.tallies.refused >= 3
     nodes.map.behind, nodes.map.believed = {}, {}
     nodes.map.tell()
@@ -168,7 +163,7 @@ async def test_light_reads_do_not_hold_up_those_behind_them(nodes: Nodes) -> Non
     place = cluster.place
     cluster.place = lambda wanted: BRIEF if wanted == partition else place(wanted)
     asked = asyncio.create_task(nodes.doors[0].get(path.format(moving)))
-    await until(lambda: nodes.doors[1].front.room.waiting == 1)
+    await eventually(lambda: nodes.doors[1].front.room.waiting == 1)
     async with asyncio.timeout(LONG_S / 2):
         assert (await nodes.doors[0].get(path.format(staying)))[0] == 200
     cluster.place = place
@@ -229,7 +224,7 @@ async def test_what_could_be_done_twice_is_not_tried_again(nodes: Nodes, door: i
     given_back(nodes, partition, 2, is_stored=True)
     status, body = await asked.post(f"decisions/{made['decision_id']}/reward", {"value": 1})
     assert (status, body["code"]) == (503, "store_unavailable")
-    await until(lambda: partition not in nodes.map.away)
+    await eventually(lambda: partition not in nodes.map.away)
     nodes.map.move(partition, 1)
     given_back(nodes, partition, 2, is_stored=True)
     status, body = await asked.post(f"/api/lead-scoring/leads/{lead}/ml/predict", {"ruleBasedOnly": True})
