@@ -1,7 +1,7 @@
 """Claims of ids of decisions, between the owners of leads and the homes of ids (ADR 46).
 
-The owner of the lead asks, holding its own turn for the id; the home answers, holding its own for as long as that takes, and asks nobody. What
-another lead's owner is asked, whether it has made a decision, waits for no turn. So nobody waits in a circle.
+The owner of the lead asks, holding its turn for the id; the home answers, and waits for nothing but the log. Nor does another lead's owner
+that is asked whether it has made a decision. So nobody waits in a circle.
 """
 
 from typing import Final
@@ -93,8 +93,9 @@ class ClaimsAtHome:
         raise conflict(decision_id)
 
     async def _claim_here(self, service: Service, org: Org, stream: Stream, home: int, decision_id: str) -> None:
-        """The decision itself is to stand at home. Claims that come meanwhile wait until it does."""
-        held = await claim_of(service.store, org.name, decision_id)
+        """The decision itself is to stand at home. From here on claims of others are refused there."""
+        async with service.decider.granting(org, decision_id) as held:
+            pass  # one that is just being granted counts
         if held is None or (stream.kind == "lead" and held.lead == stream.id):
             return
         if await self._is_taken(org, held.lead, home, decision_id):

@@ -47,6 +47,7 @@ class Decider:
         self._rounds = Rounds(service)
         self._turns: dict[Stream, tuple[asyncio.Lock, int]] = {}
         self._named: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._granting: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
     async def decide(self, org: Org, name: str, request: Request) -> Decision:
         """Decide, or give the first answer again.
@@ -87,17 +88,24 @@ class Decider:
         ----------
         instead : the turn of a claim that is known to have led to nothing.
         """
-        service, decision_id = self._service, wanted.decision_id
-        async with turn(self._named, (org.name, decision_id)):
-            if await service.store.find(org.name, decision_event_id(decision_id)) is not None:
+        decision_id = wanted.decision_id
+        async with self.granting(org, decision_id) as held:
+            if self.is_deciding(org.name, decision_id):  # not waited for: what it waits for may wait for this
                 return Held("made")
-            held = await claim_of(service.store, org.name, decision_id)
+            if await self._service.store.find(org.name, decision_event_id(decision_id)) is not None:
+                return Held("made")
             if held is not None and held.lead != wanted.lead and held.turn != instead:
                 return Held("claimed", held.lead, held.turn)
             if held != wanted:
                 stream = decision_stream(org.name, None, decision_id)
-                await service.ingest.record([claim_event(stream, wanted, service.clock.now_us())])
+                await self._service.ingest.record([claim_event(stream, wanted, self._service.clock.now_us())])
             return Held("granted", wanted.lead, wanted.turn)
+
+    @asynccontextmanager
+    async def granting(self, org: Org, decision_id: str) -> AsyncIterator[DecisionClaimed | None]:
+        """The claim of an id that holds now, at its home, here; no other one is granted meanwhile."""
+        async with turn(self._granting, (org.name, decision_id)):
+            yield await claim_of(self._service.store, org.name, decision_id)
 
     async def _made(
         self,

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from bandit.deciding import replayed
-from bandit.events import unpack_vector
+from bandit.events import DecisionClaimed, claim_event, unpack_vector
 from eventstore.event import Stream
 from kernel.clock import VirtualClock
 from kernel.errors import StoreUnavailable
@@ -49,6 +49,19 @@ async def test_a_decision_is_answered_as_it_is_logged(door: Door) -> None:
     assert math.fsum(event.distribution) == pytest.approx(1, abs=1e-6)
     assert min(event.distribution) >= 0.02 / 3 - 1e-12
     assert replayed(event).is_same
+
+
+async def test_claims_that_nodes_have_left_in_the_log_mean_nothing_to_one_process(door: Door) -> None:
+    for name in ("d1", "d2"):
+        stream = Stream("default", "decision", name)
+        await door.service.ingest.record([claim_event(stream, DecisionClaimed(name, "42", "turn"), NOW)])
+    await decide(door, "42", decision_id="d1")
+    await decide(door, "43", decision_id="d2")
+    assert (await asked(door, "43", decision_id="d1"))[0] == 409
+    for name, lead in (("d1", "42"), ("d2", "43")):
+        status, found = await door.get(f"decisions/{name}?replay=true")
+        assert (status, found["lead"], found["replay"]["same"]) == (200, lead, True)
+    assert (await decide(door, None, decision_id="d3"))["decision_id"] == "d3"
 
 
 async def test_the_ranking_holds_all_arms_by_probability_then_id(door: Door) -> None:

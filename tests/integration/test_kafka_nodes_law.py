@@ -12,6 +12,7 @@ from bandit.events import policy_stream
 from eventstore.kafka_client import KafkaOptions
 from eventstore.store import EventStore
 from gateway.nodes.app import build_front_app
+from gateway.nodes.claiming import ClaimsAtHome
 from gateway.nodes.front import Front
 from gateway.nodes.intake import ForwardingRecorder
 from gateway.nodes.node import Node, open_node
@@ -61,7 +62,7 @@ class Fronted(Nodes):
         directory.mkdir(exist_ok=True)
         node = self.running[name] = await open_node(settings, directory, clock=self.clock, on_fatal=tell)
         front = Front(node)
-        node.shared.recorder = ForwardingRecorder(front)
+        node.shared.recorder, node.shared.claims = ForwardingRecorder(front), ClaimsAtHome(front)
         client: Any = TestClient(TestServer(build_front_app(front), port=port))
         await client.server.start_server(auto_decompress=False)
         self._fronts[name] = front, client

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bandit.events import DECISION_CLAIMED, DECISION_MADE, DecisionMade, decision_stream, payload_of
-from eventstore.event import Event
+from eventstore.event import Event, Stream
 from gateway.nodes.claiming import home_of
 from gateway.nodes.cluster import Away
 from gateway.nodes.front import FrontOptions
@@ -87,6 +87,33 @@ async def test_the_same_decision_that_two_nodes_are_asked_for_at_once_is_one(nod
     assert len(await written(nodes, DECISION_MADE)) == 20
     claims = await written(nodes, DECISION_CLAIMED)
     assert len(claims) == sum(home(nodes, f"d{n}") != nodes.partition(lead) for n in range(20)), "once for each"
+
+
+async def test_lists_that_name_the_same_ids_for_two_leads_in_turn_do_not_wait_for_each_other(nodes: Nodes) -> None:
+    here, there = (await known(nodes, 0))[0], (await known(nodes, 1))[0]
+    for n in range(10):
+        at_here, at_there = (
+            next(name for name in (f"{n}-{m}" for m in range(1000)) if home(nodes, name) == nodes.partition(lead))
+            for lead in (here, there)
+        )
+        lists = [[(here, at_there), (here, at_here)], [(there, at_here), (there, at_there)]]
+        bodies = [[{"lead": lead, "decision_id": name} for lead, name in each] for each in lists]
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*(nodes.doors[node].post(DECIDE, body) for node, body in enumerate(bodies)))
+        assert [status for status, _ in answers] == [200, 200]
+    made = [payload_of(event).decision_id for event in await written(nodes, DECISION_MADE)]
+    assert len(made) == len(set(made))
+
+
+async def test_decisions_of_a_list_stand_in_its_order(nodes: Nodes) -> None:
+    """Whichever of their ids must be claimed first, and takes its time."""
+    (lead,) = await known(nodes, 1)
+    names = [f"d{n}" for n in range(20)]
+    body: list[dict[str, str]] = [{"lead": lead, "decision_id": name} for name in names]
+    assert (await nodes.doors[1].post(DECIDE, body))[0] == 200
+    stream = Stream("default", "lead", lead)
+    log = await nodes.map.services[nodes.partition(lead)].store.read(stream)
+    assert [payload_of(event).decision_id for event in log if event.type == DECISION_MADE] == names
 
 
 # One after the other.
