@@ -13,7 +13,7 @@ from gateway.app import ROUTES, SERVICE
 from gateway.endpoint import bind_open, bind_org, bind_trusted, missing
 from gateway.listing import Listing
 from gateway.nodes import batch, claiming, deciding, finding, intake, jobs, scoring, shared, stale, status, wire
-from gateway.nodes.cluster import Away, Local
+from gateway.nodes.cluster import LEFT, Away, Local
 from gateway.nodes.front import Front, away
 from gateway.nodes.lists import part_answer
 from gateway.nodes.placement import Placement, placed
@@ -22,7 +22,6 @@ from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routing import Handler, Route, RouteTable
 from gateway.service import Service
-from kernel.errors import NotLeading
 
 FRONT: web.AppKey[Front] = web.AppKey("front", Front)
 
@@ -119,7 +118,7 @@ async def _sent_on(front: Front, route: Route, listing: Listing | None, request:
         if listing is not None and wire.PART in headers:
             return await part_answer(listing, service, request, org)
         response = await route.handler(service, request, org)
-    except NotLeading as error:
+    except LEFT as error:
         raise _given_back(error) from error
     return stale.marked(stale.reply_of(response)) if is_old else response
 
@@ -180,7 +179,7 @@ async def _own(front: Front, partition: int, generation: int | None) -> Service:
     raise Problem("not_owner", f"this node does not lead partition {partition}", headers=_MOVED)
 
 
-def _given_back(error: NotLeading) -> Problem:
+def _given_back(error: Exception) -> Problem:
     """The partition was given back while something of it was under way."""
     return Problem("store_unavailable", str(error), headers={wire.REFUSED: wire.GIVEN_BACK})
 
@@ -205,7 +204,7 @@ async def _call(front: Front, request: web.Request) -> web.StreamResponse:
     question = await request.clone(client_max_size=most_bytes).read()
     try:
         body = await procedure.answered(target, org, question)
-    except NotLeading as error:
+    except LEFT as error:
         raise _given_back(error) from error
     return web.Response(body=body, content_type="application/x-msgpack")
 

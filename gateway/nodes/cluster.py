@@ -10,6 +10,10 @@ from typing import NamedTuple, Protocol
 from eventstore.event import Stream
 from gateway.nodes.patience import Changes
 from gateway.service import Service
+from kernel.errors import ActorStopped, NotLeading, StoreClosed
+
+#: What the service of a partition raises that is given back, or was and is closed already.
+LEFT = (NotLeading, StoreClosed, ActorStopped)
 
 #: The header in which nodes show each other the secret. A request that has it is never forwarded again.
 NODE_HEADER = "Leadwheel-Node"

@@ -17,6 +17,7 @@ from bandit.deciding import Decision, Request
 from bandit.events import decision_event_id, decision_stream
 from gateway.bodies import decode_body, decoded
 from gateway.nodes.claiming import new_id
+from gateway.nodes.cluster import LEFT
 from gateway.nodes.finding import places_of
 from gateway.nodes.front import Front
 from gateway.nodes.procedures import Procedure
@@ -29,7 +30,6 @@ from gateway.routes.catalogue import json_response
 from gateway.routes.decisions import DECODER, MEMBER, ListedDecision, Members
 from gateway.routing import Route
 from gateway.service import Service
-from kernel.errors import NotLeading
 
 
 class Deciding(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ async def _named_here(front: Front, org: Org, policy: str, request: Request) -> 
         service = front.local(partition)
         if service is not None:
             decision_id = new_id(front, org, partition)
-            with contextlib.suppress(NotLeading):
+            with contextlib.suppress(*LEFT):
                 made = await service.decider.decide_new(org, policy, request, decision_id)
                 front.whereabouts.note(org.name, decision_id, partition)
                 return made

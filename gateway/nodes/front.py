@@ -17,7 +17,7 @@ from aiohttp import web
 
 from eventstore.event import Stream
 from gateway.nodes import stale, wire
-from gateway.nodes.cluster import Away, Cluster, Local, Place, Remote
+from gateway.nodes.cluster import LEFT, Away, Cluster, Local, Place, Remote
 from gateway.nodes.link import Links, Reply
 from gateway.nodes.patience import Patience, WaitingRoom
 from gateway.nodes.procedures import Procedure, problem_of
@@ -27,7 +27,7 @@ from gateway.problems import Problem
 from gateway.ready import ReadyResponse, fits
 from gateway.routing import Route
 from gateway.service import Service
-from kernel.errors import NodeUnreachable, NotLeading
+from kernel.errors import NodeUnreachable
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -174,7 +174,7 @@ class Front:
         if type(place) is Local:
             try:
                 return await here(place.service)
-            except NotLeading:
+            except LEFT:
                 if not (may_again and waits):
                     raise
         body = await request.read() if request.body_exists else b""
@@ -202,11 +202,11 @@ class Front:
         for _ in range(_TRIES):
             place = await self.settled(partition, patience)
             generation = self.cluster.generation
-            refusal: Problem | NotLeading
+            refusal: Exception
             if isinstance(place, Local):
                 try:
                     return await here(place.service)
-                except NotLeading as error:
+                except LEFT as error:
                     refusal, may_again = error, is_repeatable
             else:
                 reply = await there(_url(partition, place))

@@ -19,6 +19,7 @@ from eventstore.event import Kind, NewEvent, Stream
 from eventstore.store import Stored
 from eventstore.types import EventTypes
 from gateway.compat import cloudevents
+from gateway.nodes.cluster import LEFT
 from gateway.nodes.front import Front
 from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
@@ -27,7 +28,7 @@ from gateway.ready import ready_json
 from gateway.routes.events import IngestAnswer, offered, refused
 from gateway.routing import Route
 from gateway.service import Service
-from kernel.errors import LeadwheelError, NotLeading, StoreUnavailable
+from kernel.errors import LeadwheelError, StoreUnavailable
 from kernel.ids import Position, format_position
 from scoring.events import SCORING_TYPES
 
@@ -206,7 +207,7 @@ async def _submit_one(
     try:
         service = front.local(partition)
         if service is not None:
-            with contextlib.suppress(NotLeading):  # it has just been given back: whoever has it then is asked
+            with contextlib.suppress(*LEFT):  # it has just been given back: whoever has it then is asked
                 return await _stored(service, events, is_atomic, False, timeout_s)
         return await front.call(
             TAKE, partition, org, Intake([_sent(each) for each in events], is_atomic, False, timeout_s)

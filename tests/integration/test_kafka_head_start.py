@@ -75,6 +75,9 @@ async def test_a_node_without_a_copy_serves_from_the_changelog_while_the_copy_is
                 later = group.doors["b"]
                 assert not any(shard.is_complete for shard in group.running["b"]._shards.values() if shard.partition)
                 assert await _model(later) == model
+                activations = later.service.host.statistics().activations
+                assert activations.from_snapshot, "the model is the published one"
+                assert activations.from_log == 0, "nothing was learned anew"
                 await _check_head_start(alone, later)
                 await whole(group, "b")
             await _check_whole(alone, later)

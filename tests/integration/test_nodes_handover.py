@@ -9,7 +9,7 @@ import pytest
 from eventstore.event import Stream
 from gateway.nodes.cluster import Away
 from gateway.nodes.front import FrontOptions
-from kernel.errors import NotLeading
+from kernel.errors import NotLeading, StoreClosed
 from tests.integration.deciding import decide, define
 from tests.integration.fronts import Node, Nodes, running_nodes
 from tests.integration.service import purchase
@@ -182,24 +182,31 @@ async def two_partitions(nodes: Nodes) -> tuple[str, str]:
 # Given back while something was under way.
 
 
-def given_back(nodes: Nodes, partition: int, to: int, *, is_stored: bool) -> None:
+GIVEN_BACK = NotLeading("it is written by another process, or will be in a moment")
+CLOSED = StoreClosed("the store is closed")  # it was given back, and this node keeps no copy of it
+
+
+def given_back(nodes: Nodes, partition: int, to: int, *, is_stored: bool, by: Exception = GIVEN_BACK) -> None:
     """The next append of a partition meets that it is not this node's to write any more; another node takes it."""
 
     async def move() -> None:
         nodes.map.away[partition] = BRIEF
         asyncio.get_running_loop().call_later(0.02, nodes.map.move, partition, to)
-        raise NotLeading("it is written by another process, or will be in a moment")
+        raise by
 
     on_append(nodes, partition, move, is_before=not is_stored)
 
 
+@pytest.mark.parametrize("by", [GIVEN_BACK, CLOSED])
 @pytest.mark.parametrize("is_stored", [False, True])
 @pytest.mark.parametrize("door", [0, 1])
-async def test_what_was_under_way_is_done_once_by_the_next_owner(nodes: Nodes, door: int, is_stored: bool) -> None:
+async def test_what_was_under_way_is_done_once_by_the_next_owner(
+    nodes: Nodes, door: int, is_stored: bool, by: Exception
+) -> None:
     (lead,) = await known(nodes, 1)
     partition, asked = nodes.partition(lead), nodes.doors[door]
     await define(asked)
-    given_back(nodes, partition, 2, is_stored=is_stored)
+    given_back(nodes, partition, 2, is_stored=is_stored, by=by)
     status, body = await asked.post("events", purchase(lead, "p2"))
     assert (status, body["accepted"] + body["duplicates"]) == (200, 1)
     nodes.map.move(partition, 1)
