@@ -248,7 +248,10 @@ class Source:
         self._taken = {part: self._taken.get(part, 0) for part in consumer.assignment()} | own
         try:
             if own:
-                await consumer.commit(own)
+                async with asyncio.timeout(
+                    self._connections.options.attempt_s
+                ):  # the client would wait for brokers for ever
+                    await consumer.commit(own)
         except (CommitFailedError, IllegalStateError) as error:
             _log.warning("topic_offsets_not_committed", topic=self._settings.topic, reason=str(error))
 
