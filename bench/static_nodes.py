@@ -19,6 +19,7 @@ from gateway.app import open_service
 from gateway.nodes.app import build_front_app
 from gateway.nodes.cluster import Local, Place, Remote
 from gateway.nodes.front import Front
+from gateway.nodes.patience import Changes
 from gateway.server import settle_in
 from gateway.service import Service
 from gateway.sharing import Part
@@ -35,7 +36,7 @@ class StaticCluster:
 
     def __init__(self, number: int, urls: Sequence[str], services: Mapping[int, Service], partitions: int) -> None:
         self.url, self.secret, self.partitions = urls[number], SECRET, partitions
-        self.shared = services[0]
+        self.shared, self.changes = services[0], Changes()
         self._number, self._urls, self._services = number, urls, services
         self._places: list[Place] = [
             Local(services[each]) if owner(each, len(urls)) == number else Remote(urls[owner(each, len(urls))])
