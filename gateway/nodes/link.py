@@ -66,6 +66,7 @@ class _Wire(asyncio.Protocol):
         self._head: bytes | None = None  # of the answer whose body is not whole yet
         self._body_size = 0
         self._has_begun = False
+        self._unsent: list[bytes] = []
         self.asked: deque[_Asked] = deque()
         self.is_open = False
         self.idle_since_s = 0.0
@@ -75,13 +76,20 @@ class _Wire(asyncio.Protocol):
         self.is_open = True
 
     def ask(self, request: bytes, timeout_s: float, *, is_head: bool = False) -> asyncio.Future[Reply]:
-        """Send a request, behind those that are under way."""
+        """Send a request, behind those that are under way; what is asked within one turn of the loop goes together."""
         if self._transport is None:
             raise ValueError("not connected yet")
         answer: asyncio.Future[Reply] = self._loop.create_future()
         self.asked.append(_Asked(answer, self._loop.time(), timeout_s, is_head))
-        self._transport.write(request)
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(request)
         return answer
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and self.is_open:  # else those who ask are told by the connection's end
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
