@@ -31,7 +31,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from eventstore.changelog import Kept, Mark
 from eventstore.event import Stream
-from eventstore.kafka_client import TROUBLE, Connections, look_up, started
+from eventstore.kafka_client import TROUBLE, Connections, asking, look_up, started
 from eventstore.kafka_records import FRAME_BYTES, HEADER, Record, key_of, stream_of
 from eventstore.kafka_side_topic import side_topic
 from eventstore.snapshots import Snapshot
@@ -147,8 +147,9 @@ async def read_changelog(connections: Connections, partition: int) -> AsyncGener
     """
     side = of_changelog(connections)
     try:
-        if not await _is_there(side):
-            return
+        async with asking(side) as admin:
+            if await look_up(side, admin, side.options.topic) is None:
+                return
         consumer = side.consumer()
         try:
             async with asyncio.timeout(side.options.attempt_s):
@@ -201,16 +202,6 @@ async def read_between(
         at = reached
         yield [record for record in found.get(part, ()) if record.offset < end]
         await asyncio.sleep(0)  # what is fetched already is given without waiting
-
-
-async def _is_there(side: Connections) -> bool:
-    admin = side.admin()
-    try:
-        async with asyncio.timeout(side.options.attempt_s):
-            await admin.start()
-            return await look_up(side, admin, side.options.topic) is not None
-    finally:
-        await admin.close()
 
 
 def _record(stream: Stream, value: _Kept, now_us: int) -> Record:

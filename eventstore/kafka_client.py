@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -184,6 +184,20 @@ async def started(starting: Coroutine[Any, Any, None]) -> None:
         raise
 
 
+@asynccontextmanager
+async def asking(connections: Connections) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks brokers about topics, for ``attempt_s`` at most. Raises ``BrokersRefused``, ``StoreUnavailable``."""
+    admin = connections.admin()
+    try:
+        async with asyncio.timeout(connections.options.attempt_s):
+            await admin.start()
+            yield admin
+    except TROUBLE as error:
+        raise await connections.translated(error) from error
+    finally:
+        await admin.close()
+
+
 async def describe(connections: Connections) -> Topic:
     """Look the topic up, and whether it can be the log.
 
@@ -191,28 +205,15 @@ async def describe(connections: Connections) -> Topic:
     ------
     TopicUnfit, BrokersRefused, StoreUnavailable
     """
-    admin = connections.admin()
-    try:
-        async with asyncio.timeout(connections.options.attempt_s):
-            await admin.start()
-            return await _describe(connections, admin)
-    except TROUBLE as error:
-        raise await connections.translated(error) from error
-    finally:
-        await admin.close()
+    async with asking(connections) as admin:
+        return await _describe(connections, admin)
 
 
 async def check_topic(connections: Connections) -> int:
     """How many partitions the topic has. Raises ``TopicMissing``, ``BrokersRefused``, ``StoreUnavailable``."""
-    options, admin = connections.options, connections.admin()
-    try:
-        async with asyncio.timeout(options.attempt_s):
-            await admin.start()
-            (found,) = await admin.describe_topics([options.topic])
-    except TROUBLE as error:
-        raise await connections.translated(error) from error
-    finally:
-        await admin.close()
+    options = connections.options
+    async with asking(connections) as admin:
+        (found,) = await admin.describe_topics([options.topic])
     if found["error_code"]:
         raise TopicMissing(options.topic, options.brokers)
     return len(found["partitions"])
@@ -220,16 +221,8 @@ async def check_topic(connections: Connections) -> int:
 
 async def create_topic(options: KafkaOptions, *, partitions: int, copies: int = 1) -> None:
     """Make the topic as the log needs it. Raises as ``describe``, and ``TopicUnfit`` when it is there already."""
-    connections = Connections(options)
-    admin = connections.admin()
-    try:
-        async with asyncio.timeout(options.attempt_s):
-            await admin.start()
-            await _create(admin, options.topic, partitions, copies)
-    except TROUBLE as error:
-        raise await connections.translated(error) from error
-    finally:
-        await admin.close()
+    async with asking(Connections(options)) as admin:
+        await _create(admin, options.topic, partitions, copies)
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int, copies: int) -> None:

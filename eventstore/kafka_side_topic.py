@@ -1,11 +1,10 @@
 """Topics beside the log, which the program makes for itself when they are missing: as many copies as the log has."""
 
-import asyncio
 from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from eventstore.kafka_client import TROUBLE, Connections, Found, look_up, look_up_new
+from eventstore.kafka_client import Connections, Found, asking, look_up, look_up_new
 from kernel.errors import BrokersRefused, TopicUnfit
 
 _IS_THERE = 36
@@ -27,21 +26,14 @@ async def side_topic(
     ------
     TopicUnfit, BrokersRefused, StoreUnavailable
     """
-    admin = connections.admin()
-    try:
-        async with asyncio.timeout(connections.options.attempt_s):
-            await admin.start()
-            log = await look_up_new(connections, admin, connections.options.topic)
-            if log is None:
-                raise TopicUnfit(connections.options.topic, "a topic that exists", "none of that name")
-            found = await look_up(connections, admin, topic)
-            if found is None:
-                await _make(connections, admin, topic, log, use, configs)
-                found = await look_up_new(connections, admin, topic)
-    except TROUBLE as error:
-        raise await connections.translated(error) from error
-    finally:
-        await admin.close()
+    async with asking(connections) as admin:
+        log = await look_up_new(connections, admin, connections.options.topic)
+        if log is None:
+            raise TopicUnfit(connections.options.topic, "a topic that exists", "none of that name")
+        found = await look_up(connections, admin, topic)
+        if found is None:
+            await _make(connections, admin, topic, log, use, configs)
+            found = await look_up_new(connections, admin, topic)
     if found is None:
         raise TopicUnfit(topic, "a topic that exists", f"none of that name at {connections.options.brokers}", use=use)
     if found.partitions != log.partitions:

@@ -47,16 +47,8 @@ class Missing:
         return LogIncomplete(self.progress)
 
 
-class _Restored(msgspec.Struct, array_like=True, gc=False):
-    catalogue: str
-    fingerprint: str
-    state: bytes
-    due_us: int | None
-    dead: tuple[bytes, ...]
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Restored).decode
+_decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 def restore(connection: sqlite3.Connection, kept: Iterable[Kept]) -> None:
@@ -81,10 +73,9 @@ def _restore(connection: sqlite3.Connection, kept: Kept) -> None:
         RETURNING number""",
         (stream.org, KINDS.index(stream.kind), stream.id, kept.is_known),
     ).fetchone()
-    blob = None
-    if snapshot is not None:
-        blob = _encode(_Restored(kept.catalogue, snapshot.fingerprint, snapshot.state, snapshot.due_us, snapshot.dead))
-    connection.execute("REPLACE INTO restored VALUES (?, ?, ?, ?)", (number, kept.version, kept.ids, blob))
+    blob = None if snapshot is None else _encode(snapshot)
+    row = (number, kept.version, kept.ids, kept.catalogue, blob)
+    connection.execute("REPLACE INTO restored VALUES (?, ?, ?, ?, ?)", row)
 
 
 def begin_filling(connection: sqlite3.Connection, *, partition: int, mark: Mark) -> None:
@@ -150,15 +141,10 @@ def note_whole(connection: sqlite3.Connection) -> None:
 def read_restored(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[str, Snapshot]]:
     """The snapshots of streams by number, a page at a time, each with its catalogue; streams without one are left out."""
     rows = connection.execute(
-        "SELECT stream, version, snapshot FROM restored WHERE stream > ? AND snapshot IS NOT NULL ORDER BY stream LIMIT ?",
+        "SELECT stream, catalogue, snapshot FROM restored WHERE stream > ? AND snapshot IS NOT NULL ORDER BY stream LIMIT ?",
         (after, limit),
     )
-    found = []
-    for number, version, blob in rows:
-        kept = _decode(blob)
-        snapshot = Snapshot(number, version, kept.fingerprint, kept.state, kept.due_us, kept.dead)
-        found.append((kept.catalogue, snapshot))
-    return found
+    return [(catalogue, msgspec.structs.replace(_decode(blob), number=number)) for number, catalogue, blob in rows]
 
 
 def read_ids(connection: sqlite3.Connection, number: int) -> tuple[bytes | None] | None:

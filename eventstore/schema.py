@@ -9,8 +9,8 @@ stand by stream, those of the system's own by id: decisions and predictions are 
 index that a hash leads costs a page for each row, so no second one holds them. One more has the system's own by type.
 
 ``restored`` is empty but in a copy that began from a changelog and does not have the log's first events yet: of each
-stream the version up to which its snapshot reaches, the hashes of its ids (null: any may be taken), and the snapshot
-(``eventstore.restoring``). Positions then begin after those that are missing, which get theirs when they come.
+stream the version up to which its snapshot reaches, the hashes of its ids (null: any may be taken), the snapshot, and which
+definitions it is of (``eventstore.restoring``). Positions then begin after those that are missing, which get theirs when they come.
 
 ``PRAGMA user_version`` is the number of migrations that the file has seen; each one runs in a transaction
 with it. A commit is whole or absent: what a torn write leaves in the write-ahead log fails its checksums and
@@ -65,6 +65,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             stream INTEGER PRIMARY KEY REFERENCES streams (number),
             version INTEGER NOT NULL,
             ids BLOB,
+            catalogue TEXT NOT NULL,
             snapshot BLOB
         ) STRICT""",
     ),
