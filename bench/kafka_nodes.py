@@ -2,16 +2,20 @@
 
 Each event is stored and folded by the node that has its lead, and followed by one standby where there is one. All nodes share one
 core, the broker the other one with the load: rates say little here, processor time of all nodes together says what a further
-node adds to the work. Events come to one node, so most of them are sent on.
+node adds to the work. Events and reads come to one node, so of n nodes n - 1 parts in n are sent on. When a burst of events is
+acknowledged, standbys are behind by so many of them (``lag_events``), and have them so much later (``lag_ms``).
 """
 
+import http.client
 import json
 import signal
+import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bench.events import batches
 from bench.harness import (
@@ -36,7 +40,7 @@ from tests.broker.cluster import Cluster, missing_tools, running_cluster
 
 COUNTS, ROUNDS, LEADS_A_ROUND, PER_LEAD, SIZE, PARTITIONS = (1, 2, 3), 3, 1000, 20, 1000, 12
 EVENTS_A_ROUND = LEADS_A_ROUND * PER_LEAD
-AWAKE = 20_000
+AWAKE, READS = 20_000, 3000
 SETTLE_S = 60.0
 
 
@@ -54,6 +58,14 @@ def main() -> None:
                 cost = [posting(servers, number) for number in range(ROUNDS)]
                 figures[f"cpu_us_per_event_{count}"] = statistics.median(cost)
                 say(f"  {count} nodes: {figures[f'cpu_us_per_event_{count}']:.1f} µs of all of them for an event")
+                figures[f"cpu_us_per_read_{count}"] = reading(servers)
+                say(f"  {count} nodes: {figures[f'cpu_us_per_read_{count}']:.1f} µs of all of them for a read")
+                if count > 1:
+                    lag_ms, lag_events = lag_after_burst(
+                        servers, [directory / f"{count}-{number}" for number in range(count)]
+                    )
+                    figures |= {f"lag_ms_{count}": lag_ms, f"lag_events_{count}": lag_events}
+                    say(f"  {count} nodes: standbys {lag_events:.0f} events behind after a burst, for {lag_ms:.0f} ms")
                 if count == COUNTS[-1]:
                     figures["handover_ms"] = handover(servers)
         figures |= partition_cost(directory, cluster)
@@ -121,6 +133,54 @@ def posting(servers: list[Server], number: int) -> float:
         if now_s - still_s < 0.06 * len(servers):  # what they need with nothing to do
             return (now_s - before_s) / EVENTS_A_ROUND * 1e6
         still_s = now_s
+
+
+def reading(servers: list[Server]) -> float:
+    """Processor time of all nodes for a vector that the first one is asked for, one after the other."""
+    parts = urlsplit(servers[0].url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    before_s = sum(cpu_s(server.process.pid) for server in servers)
+    for number in range(READS):
+        connection.request("GET", f"/v1/orgs/default/leads/lead-{number % LEADS_A_ROUND:06d}/features")
+        response = connection.getresponse()
+        if response.status != 200 or not response.read():
+            raise RuntimeError(f"a read was answered {response.status}")
+    spent_s = sum(cpu_s(server.process.pid) for server in servers) - before_s
+    connection.close()
+    return spent_s / READS * 1e6
+
+
+def lag_after_burst(servers: list[Server], directories: Sequence[Path]) -> tuple[float, float]:
+    """How long after the last acknowledgement of a burst all copies have it, in ms; by how many events they were behind then."""
+    post_all(servers[0].url, list(batches(range(50_000, 50_000 + LEADS_A_ROUND), PER_LEAD, SIZE)))
+    acknowledged_s = time.monotonic()
+    first = behind = events_behind(directories)
+    while behind:
+        if time.monotonic() > acknowledged_s + SETTLE_S:
+            raise RuntimeError(f"copies are still {behind} events apart")
+        time.sleep(0.005)
+        behind = events_behind(directories)
+    return (time.monotonic() - acknowledged_s) * 1e3, first
+
+
+def events_behind(directories: Sequence[Path]) -> int:
+    """Events that some copy of their partition has and another one has not.
+
+    A file without any is not a copy: its node gave the partition up as the others came, before the first event.
+    """
+    found = 0
+    for partition in range(PARTITIONS):
+        files = [each / "partitions" / f"{partition:04d}" / "events.db" for each in directories]
+        positions = [last_position(file) for file in files if file.exists()]
+        copies = [position for position in positions if position]
+        found += max(copies, default=0) - min(copies, default=0)
+    return found
+
+
+def last_position(file: Path) -> int:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        (position,) = connection.execute("SELECT COALESCE(MAX(position), 0) FROM events").fetchone()
+    return int(position)
 
 
 def handover(servers: list[Server]) -> float:
