@@ -1,10 +1,13 @@
 """Decisions over HTTP, each durable before its answer, on 32 connections, against a bare aiohttp POST handler.
 
 The policy's context is 60 numbers of a lead with events, eight arms with features, and a linear model that has learned. The
-bare handler reads the body and answers with bytes of the same size.
+bare handler reads the body and answers with bytes of the same size. Beside both stands the floor: the bare handler, and a row
+like a decision's in an SQLite log before the answer, of which nothing was decided (``bench.durable_peer``).
 """
 
+import contextlib
 import itertools
+import sqlite3
 import statistics
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,15 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from bandit.events import DECISION_MADE
 from bench.harness import (
     Claim,
+    Server,
     Side,
     bare_aiohttp,
     command,
     fetch,
+    free_port,
     in_turns,
     leadwheel,
     report,
@@ -60,13 +66,15 @@ def main() -> None:
         key = command("keys", "create", "--data-dir", str(data), "--org", "default", "--scopes", "admin")
         with leadwheel(data) as server:
             answer, _ = fetch(server.url + PATH, body=b'{"lead":"lead-000001"}', key=key)
-            with bare_aiohttp(answer) as peer:
+            with bare_aiohttp(answer) as bare_peer, durable_aiohttp(answer, logged(data), directory) as floor_peer:
                 ours = Side(server, PATH, connections=CONNECTIONS, seconds=SECONDS)
-                bare = Side(peer, "/", connections=CONNECTIONS, seconds=SECONDS)
+                bare = Side(bare_peer, "/", connections=CONNECTIONS, seconds=SECONDS)
+                floor = Side(floor_peer, "/", connections=CONNECTIONS, seconds=SECONDS)
                 medians = in_turns(
                     ROUNDS,
                     ours=lambda: ours.run(write_script(directory, key, next(scripts))),
                     bare=lambda: bare.run(write_script(directory, key, next(scripts))),
+                    floor=lambda: floor.run(write_script(directory, key, next(scripts))),
                 )
     report(
         "decide_http",
@@ -74,12 +82,35 @@ def main() -> None:
         {
             "ours_per_s": medians["ours"],
             "bare_per_s": medians["bare"],
+            "floor_per_s": medians["floor"],
             "ratio_by_cpu": statistics.median(bare.cpu_us) / statistics.median(ours.cpu_us),
+            "floor_of_the_peer": medians["floor"] / medians["bare"],
+            "floor_of_the_peer_by_cpu": statistics.median(bare.cpu_us) / statistics.median(floor.cpu_us),
             "answer_bytes": len(answer),
             **ours.figures("ours"),
             **bare.figures("bare"),
+            **floor.figures("floor"),
         },
     )
+
+
+def durable_aiohttp(answer: bytes, payload: bytes, directory: Path) -> Server:
+    """The floor: aiohttp, and a row with this payload in a log of its own."""
+    port = free_port()
+    (directory / "answer").write_bytes(answer)
+    (directory / "payload").write_bytes(payload)
+    arguments = ["-m", "bench.durable_peer", "--port", str(port), "--answer", str(directory / "answer")]
+    arguments += ["--payload", str(directory / "payload"), "--directory", str(directory)]
+    return Server(arguments, url=f"http://127.0.0.1:{port}", ready="/ready")
+
+
+def logged(data: Path) -> bytes:
+    """The payload of the newest decision in a log."""
+    sql = (
+        "SELECT data FROM events WHERE type IN (SELECT number FROM types WHERE name = ?) ORDER BY position DESC LIMIT 1"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{data / 'events.db'}?mode=ro", uri=True)) as connection:
+        return bytes(connection.execute(sql, (DECISION_MADE,)).fetchone()[0])
 
 
 def events() -> "itertools.chain[bytes]":

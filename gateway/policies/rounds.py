@@ -98,7 +98,12 @@ class Rounds:
         self._waiting.append(asking)
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._run)
+            asyncio.get_running_loop().call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """A round that is not full waits for the append under way, behind which its own would wait anyway."""
+        if len(self._waiting) >= _ROUND_MAX or not self._service.ingest.join_next(self._run):
+            self._run()
 
     def _run(self) -> None:
         waiting = self._waiting
@@ -109,7 +114,7 @@ class Rounds:
                 of_policies.setdefault((asking.policies, asking.name), []).append(asking)
         self._is_due = bool(waiting)
         if waiting:
-            asyncio.get_running_loop().call_soon(self._run)
+            asyncio.get_running_loop().call_soon(self._gather)
         for (policies, name), all_asking in of_policies.items():
             self._decide(policies, name, all_asking)
 

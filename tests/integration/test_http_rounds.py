@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bandit.deciding import Request
+from bandit.deciding import Decision, Request
 from bandit.learners.posterior import Posterior
 from gateway.policies.rounds import Asking
 from gateway.problems import Problem
@@ -60,19 +60,56 @@ async def test_decisions_made_together_are_those_made_alone_bit_for_bit() -> Non
     assert len({each.scores[1] for each in made[0][1] if each.scores}) > 20
 
 
-async def test_a_round_asks_the_model_once(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    await learned(door)
+@pytest.fixture
+def asked_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many contexts each question to a model was about."""
     sizes: list[int] = []
-    ask = Posterior.predict_many
+    ask_one, ask_many = Posterior.predict, Posterior.predict_many
 
-    def counted(self: Posterior, contexts: Any, arms: Any) -> Any:
+    def one(self: Posterior, context: Any, arms: Any) -> Any:
+        sizes.append(1)
+        return ask_one(self, context, arms)
+
+    def many(self: Posterior, contexts: Any, arms: Any) -> Any:
         sizes.append(len(contexts))
-        return ask(self, contexts, arms)
+        return ask_many(self, contexts, arms)
 
-    monkeypatch.setattr(Posterior, "predict_many", counted)
+    monkeypatch.setattr(Posterior, "predict", one)
+    monkeypatch.setattr(Posterior, "predict_many", many)
+    return sizes
+
+
+async def test_a_round_asks_the_model_once(door: Door, asked_of: list[int]) -> None:
+    await learned(door)
+    asked_of.clear()
     await asked_now(door, *(Request(lead=lead) for lead in LEADS))
-    assert sum(sizes) == len(LEADS)
-    assert len(sizes) == 3  # 32 at most: nothing else runs meanwhile
+    assert sum(asked_of) == len(LEADS)
+    assert len(asked_of) == 3  # 32 at most: nothing else runs meanwhile
+
+
+async def test_a_round_waits_for_the_append_that_is_under_way(
+    door: Door, asked_of: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await learned(door)
+    asked_of.clear()
+    store, gate = door.service.store, asyncio.Event()
+    append = store.append
+
+    async def gated(events: Any, *, is_atomic: bool = False) -> Any:
+        await gate.wait()
+        return await append(events, is_atomic=is_atomic)
+
+    monkeypatch.setattr(store, "append", gated)
+    asked = []
+    for lead in LEADS[:6]:
+        asked.append(asked_now(door, Request(lead=lead)))
+        for _ in range(5):  # turns of the loop in which it would have been a round by itself
+            await asyncio.sleep(0)
+    assert asked_of == [1]
+    gate.set()
+    answers = await asyncio.gather(*asked)
+    assert asked_of == [1, 5]
+    assert all(isinstance(answer, Decision) for (answer,) in answers)
 
 
 async def test_what_one_decision_of_a_round_fails_of_the_others_do_not(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from actors.ingest import Receipt
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.memory import MemoryEventStore
 from eventstore.memory_snapshots import MemorySnapshots
@@ -141,6 +142,37 @@ async def test_requests_that_come_together_are_appended_together_and_answered_on
     ]
     assert [each.new for each in receipts] == [len(request) for request in requests]
     assert [n for n, each in enumerate(receipts) if each.dead] == [7]
+
+
+async def test_what_joins_goes_with_the_next_append_and_not_before(slow: World) -> None:
+    store = slow.store
+    assert isinstance(store, Slow)
+    joined: list[asyncio.Task[Receipt]] = []
+
+    def join() -> None:
+        joined.append(asyncio.create_task(slow.ingest.submit([note("b", "joined", T0)])))
+
+    assert not slow.ingest.join_next(join)
+    under_way = asyncio.create_task(slow.ingest.submit([note("a", "e1", T0)]))
+    await asyncio.sleep(0)
+    assert slow.ingest.join_next(join)
+    assert not joined
+    assert (await under_way).new == 1
+    assert (await joined[0]).new == 1
+    assert store.appends == [1, 1]
+    assert not slow.ingest.join_next(join)  # and what joined once is not asked again
+    assert len(joined) == 1
+
+
+@pytest.mark.parametrize("event_id", ["odd", "unsure"])
+async def test_what_joins_is_asked_though_the_append_under_way_fails(slow: World, event_id: str) -> None:
+    asked: list[None] = []
+    under_way = asyncio.create_task(slow.ingest.submit([note("a", event_id, T0)]))
+    await asyncio.sleep(0)
+    assert slow.ingest.join_next(lambda: asked.append(None))
+    with pytest.raises((ValueError, LogIncomplete)):
+        await under_way
+    assert len(asked) == 1
 
 
 async def test_a_batch_is_bounded_unless_one_request_is_larger(slow: World) -> None:

@@ -1,0 +1,92 @@
+"""What an answer over HTTP costs at least that stands in the log before it is given: aiohttp, one row, nothing else.
+
+A request is read, a row like that of a decision (same table, same indexes, same bytes of payload) is inserted with those of all
+requests that wait, committed with ``synchronous=FULL``, and answered. No key, no choice, no fold, no checkpoint.
+"""
+
+import argparse
+import asyncio
+import queue
+import sqlite3
+import threading
+from hashlib import sha256
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from eventstore.schema import configure, migrate
+
+LEADS = 1000
+INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, 1, ?, ?, NULL, ?)"
+
+
+class Rows:
+    """Inserts rows in a thread, in one transaction what waits at a time."""
+
+    def __init__(self, directory: Path, payload: bytes) -> None:
+        self._directory, self._payload = directory, payload
+        self._waiting: queue.SimpleQueue[asyncio.Future[None]] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    async def add(self) -> None:
+        done = self._loop.create_future()
+        self._waiting.put(done)
+        await done
+
+    def _run(self) -> None:
+        connection = sqlite3.connect(self._directory / "rows.db", isolation_level=None)
+        configure(connection, synchronous="FULL", cache_kib=65_536)
+        migrate(connection)
+        connection.execute("PRAGMA temp_store = MEMORY")
+        position = 0
+        while True:
+            waiting = [self._waiting.get()]
+            while not self._waiting.empty():
+                waiting.append(self._waiting.get())
+            rows = []
+            for _ in waiting:
+                position += 1
+                event_id = f"~dm:{sha256(b'%d' % position).hexdigest()}"
+                rows.append(
+                    (position, position % LEADS, position // LEADS, event_id, position, position, self._payload)
+                )
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(INSERT, rows)
+            connection.execute("COMMIT")
+            self._loop.call_soon_threadsafe(_tell, waiting)
+
+
+def _tell(waiting: "list[asyncio.Future[None]]") -> None:
+    for done in waiting:
+        if not done.done():
+            done.set_result(None)
+
+
+async def make_app(answer: bytes, directory: Path, payload: bytes) -> web.Application:
+    rows = Rows(directory, payload)
+
+    async def post(request: web.Request) -> web.Response:
+        await request.read()
+        await rows.add()
+        return web.Response(body=answer, content_type="application/json")
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", post)
+    app.router.add_get("/ready", ready)
+    return app
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--answer", type=Path, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--payload", type=Path, required=True)
+    options = parser.parse_args()
+    app = make_app(options.answer.read_bytes(), options.directory, options.payload.read_bytes())
+    web.run_app(app, host="127.0.0.1", port=options.port, access_log=None, print=None, loop=uvloop.new_event_loop())
