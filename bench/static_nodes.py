@@ -17,9 +17,9 @@ from eventstore.event import Stream
 from eventstore.kafka_records import key_of, partition_of
 from gateway.app import open_service
 from gateway.nodes.app import build_front_app
-from gateway.nodes.cluster import Local, Place, Remote
-from gateway.nodes.front import Front
-from gateway.nodes.patience import Changes
+from gateway.nodes.forwarding.cluster import Local, Place, Remote
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.patience import Changes
 from gateway.server import settle_in
 from gateway.service import Service
 from gateway.sharing import Part

@@ -12,12 +12,14 @@ from aiohttp import web
 from gateway.app import ROUTES, SERVICE
 from gateway.endpoint import bind_open, bind_org, bind_trusted, missing
 from gateway.listing import Listing
-from gateway.nodes import batch, claiming, deciding, finding, intake, jobs, scoring, shared, stale, status, wire
-from gateway.nodes.cluster import LEFT, Away, Local
-from gateway.nodes.front import Front, away
-from gateway.nodes.lists import part_answer
+from gateway.nodes import status
+from gateway.nodes.across import batch, claiming, deciding, finding, intake, jobs, scoring, shared
+from gateway.nodes.across.lists import part_answer
+from gateway.nodes.forwarding import stale, wire
+from gateway.nodes.forwarding.cluster import LEFT, Away, Local
+from gateway.nodes.forwarding.front import Front, away
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.nodes.placement import Placement, placed
-from gateway.nodes.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routing import Handler, Route, RouteTable

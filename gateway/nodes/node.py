@@ -21,13 +21,13 @@ from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.app import PARTITIONS, Paths, open_service
 from gateway.kafka import kafka_options
-from gateway.nodes.changelog import NodeChangelog
-from gateway.nodes.cluster import Away, Local, Place, Remote
-from gateway.nodes.layout import Layout, Standing
-from gateway.nodes.membership import Membership
-from gateway.nodes.patience import Changes
+from gateway.nodes.changelog.publishers import NodeChangelog
+from gateway.nodes.changelog.publishing import ChangelogCounts, Publisher
+from gateway.nodes.forwarding.cluster import Away, Local, Place, Remote
+from gateway.nodes.forwarding.patience import Changes
+from gateway.nodes.group.layout import Layout, Standing
+from gateway.nodes.group.membership import Membership
 from gateway.nodes.portions import portion_of
-from gateway.nodes.publishing import ChangelogCounts, Publisher
 from gateway.nodes.shard import Shard
 from gateway.service import Service
 from gateway.sharing import NONE, Part

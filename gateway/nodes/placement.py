@@ -7,10 +7,10 @@ import msgspec
 from aiohttp import web
 
 from gateway.listing import Listing
-from gateway.nodes import batch, dead_letters, deciding, feed, finding, intake, jobs, scoring, shared
-from gateway.nodes.front import Front
-from gateway.nodes.lists import Renamed, merged
-from gateway.nodes.stale import PARAMETER
+from gateway.nodes.across import batch, dead_letters, deciding, feed, finding, intake, jobs, scoring, shared
+from gateway.nodes.across.lists import Renamed, merged
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.stale import PARAMETER
 from gateway.orgs import Org
 from gateway.routes import alerts, decisions, lead_rankings, lists, webhooks
 from gateway.routes.dead_letters import DEAD_LETTERS

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import structlog
 
+from gateway.nodes.across.claiming import ClaimsAtHome
+from gateway.nodes.across.intake import ForwardingRecorder
 from gateway.nodes.app import build_front_app
-from gateway.nodes.claiming import ClaimsAtHome
-from gateway.nodes.front import Front, FrontOptions
-from gateway.nodes.intake import ForwardingRecorder
+from gateway.nodes.forwarding.front import Front, FrontOptions
 from gateway.nodes.node import Node, open_node
 from gateway.nodes.topics import NodeTopics
 from gateway.server import (

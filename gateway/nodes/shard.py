@@ -16,7 +16,7 @@ import structlog
 
 from actors.following import Following
 from eventstore.kafka_partition_log import PartitionLog
-from gateway.nodes.publishing import Publisher
+from gateway.nodes.changelog.publishing import Publisher
 from gateway.service import Service
 from kernel.clock import Clock
 from kernel.errors import OwnershipLost, StoreUnavailable

@@ -6,8 +6,8 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
-from gateway.nodes.cluster import Away
-from gateway.nodes.front import Front
+from gateway.nodes.forwarding.cluster import Away
+from gateway.nodes.forwarding.front import Front
 from gateway.routes.operations import AwayDocument, readiness_of
 from gateway.service import Service
 from kernel.metrics import CONTENT_TYPE

@@ -12,8 +12,8 @@ from eventstore.admission import RefusalCode
 from eventstore.event import NewEvent
 from eventstore.kafka_records import SHARED
 from eventstore.store import Refused
-from gateway.nodes.front import Front
-from gateway.nodes.intake import store
+from gateway.nodes.across.intake import store
+from gateway.nodes.forwarding.front import Front
 from gateway.orgs import Org
 from gateway.service import Service
 from gateway.topics.outlets import Outlets

@@ -18,12 +18,12 @@ from eventstore.kafka_records import key_of, partition_of
 from eventstore.store import EventStore
 from eventstore.types import EventTypes
 from gateway.app import Paths, open_service
+from gateway.nodes.across.claiming import ClaimsAtHome
+from gateway.nodes.across.intake import ForwardingRecorder
 from gateway.nodes.app import build_front_app
-from gateway.nodes.claiming import ClaimsAtHome
-from gateway.nodes.cluster import Away, Local, Place, Remote
-from gateway.nodes.front import Front, FrontOptions
-from gateway.nodes.intake import ForwardingRecorder
-from gateway.nodes.patience import Changes
+from gateway.nodes.forwarding.cluster import Away, Local, Place, Remote
+from gateway.nodes.forwarding.front import Front, FrontOptions
+from gateway.nodes.forwarding.patience import Changes
 from gateway.service import Service
 from gateway.sharing import Part
 from kernel.clock import VirtualClock

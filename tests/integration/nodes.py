@@ -11,7 +11,7 @@ import msgspec
 
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.kafka_client import KafkaOptions
-from gateway.nodes.cluster import Local
+from gateway.nodes.forwarding.cluster import Local
 from gateway.nodes.node import Node, open_node
 from gateway.service import Service
 from kernel.clock import SystemClock

@@ -12,7 +12,7 @@ import pytest
 
 from eventstore.event import Stream
 from gateway.app import Paths, open_service
-from gateway.nodes.cluster import Away, Remote
+from gateway.nodes.forwarding.cluster import Away, Remote
 from gateway.nodes.node import open_node
 from kernel.clock import SystemClock
 from kernel.errors import BrokersRefused, LogIsNoCopy, NotLeading, SettingsError

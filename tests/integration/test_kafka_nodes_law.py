@@ -11,10 +11,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from bandit.events import policy_stream
 from eventstore.kafka_client import KafkaOptions
 from eventstore.store import EventStore
+from gateway.nodes.across.claiming import ClaimsAtHome
+from gateway.nodes.across.intake import ForwardingRecorder
 from gateway.nodes.app import build_front_app
-from gateway.nodes.claiming import ClaimsAtHome
-from gateway.nodes.front import Front
-from gateway.nodes.intake import ForwardingRecorder
+from gateway.nodes.forwarding.front import Front
 from gateway.nodes.node import Node, open_node
 from kernel.clock import SystemClock, VirtualClock
 from tests.broker.cluster import Cluster

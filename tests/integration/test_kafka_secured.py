@@ -14,7 +14,7 @@ import pytest
 from eventstore.kafka import open_kafka
 from eventstore.kafka_client import Connections, KafkaOptions, create_topic, describe
 from eventstore.store import EventStore
-from gateway.nodes.cluster import Remote
+from gateway.nodes.forwarding.cluster import Remote
 from kernel.clock import SystemClock
 from kernel.errors import BrokersRefused, SettingsError, StoreUnavailable
 from tests.broker.secured import (

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from eventstore.event import Stream
-from gateway.nodes.cluster import Away
+from gateway.nodes.forwarding.cluster import Away
 from gateway.nodes.topics import NodeTopics
 from tests.broker.cluster import Cluster
 from tests.integration.fronts import Nodes, running_nodes

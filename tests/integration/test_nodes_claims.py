@@ -8,9 +8,9 @@ import pytest
 
 from bandit.events import DECISION_CLAIMED, DECISION_MADE, DecisionMade, decision_stream, payload_of
 from eventstore.event import Event, Stream
-from gateway.nodes.claiming import home_of
-from gateway.nodes.cluster import Away
-from gateway.nodes.front import FrontOptions
+from gateway.nodes.across.claiming import home_of
+from gateway.nodes.forwarding.cluster import Away
+from gateway.nodes.forwarding.front import FrontOptions
 from kernel.errors import StoreUnavailable
 from tests.integration.deciding import decide, define
 from tests.integration.fronts import Node, Nodes, running_nodes

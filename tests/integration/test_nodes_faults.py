@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from eventstore.event import NewEvent, Stream
-from gateway.nodes.cluster import Away
-from gateway.nodes.front import FrontOptions
-from gateway.nodes.wire import digest
+from gateway.nodes.forwarding.cluster import Away
+from gateway.nodes.forwarding.front import FrontOptions
+from gateway.nodes.forwarding.wire import digest
 from kernel.errors import StoreUnavailable
 from kernel.settings_sources import load_settings
 from tests.integration.deciding import decide, define

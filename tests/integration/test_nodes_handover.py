@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from eventstore.event import Stream
-from gateway.nodes.cluster import Away
-from gateway.nodes.front import FrontOptions
+from gateway.nodes.forwarding.cluster import Away
+from gateway.nodes.forwarding.front import FrontOptions
 from kernel.errors import NotLeading, StoreClosed
 from tests.integration.deciding import decide, define
 from tests.integration.fronts import Node, Nodes, running_nodes
@@ -151,6 +151,36 @@ async def test_who_is_refused_by_the_former_owner_asks_again_when_it_knows_more(
     nodes.map.behind, nodes.map.believed = {}, {}
     nodes.map.tell()
     assert [status for status, _ in await asyncio.gather(*asked)] == [200, 200, 200]
+
+
+async def test_who_finds_the_former_owner_gone_asks_again_when_it_knows_more() -> None:
+    options = FrontOptions(handover_wait_s=LONG_S, gone_wait_s=LONG_S)
+    async with running_nodes(options=options) as nodes:
+        (lead,) = await known(nodes, 1)
+        await define(nodes.doors[0])
+        door, path = nodes.doors[0], f"leads/{lead}/features?features={AMOUNT}"
+        await nodes.stop(1)
+        requests = [
+            door.get(path),
+            door.post("features", {"leads": [lead], "features": [AMOUNT]}),
+            door.post("policies/offers/decide", {"lead": lead, "decision_id": "d1"}),
+            door.post(f"/api/lead-scoring/leads/{lead}/ml/predict", {"ruleBasedOnly": True}),
+        ]
+        asked = [asyncio.create_task(each) for each in requests]
+        await eventually(lambda: door.front.room.waiting >= len(asked))
+        assert not any(each.done() for each in asked)
+        for partition, leader in list(nodes.map.leaders.items()):
+            if leader == 1:
+                nodes.map.move(partition, 2)
+        assert [status for status, _ in await asyncio.gather(*asked)] == [200] * len(asked)
+
+
+async def test_a_node_that_stays_gone_is_waited_for_a_moment_only() -> None:
+    async with running_nodes(options=FrontOptions(handover_wait_s=LONG_S, gone_wait_s=0.05)) as nodes:
+        (lead,) = await known(nodes, 1)
+        await nodes.stop(1)
+        status, body = await nodes.doors[0].get(f"leads/{lead}/features")
+        assert (status, body["code"], body["partition"]) == (503, "owner_away", nodes.partition(lead))
 
 
 async def test_light_reads_do_not_hold_up_those_behind_them(nodes: Nodes) -> None:

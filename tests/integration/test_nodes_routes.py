@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from bandit.events import PolicyDeleted, policy_deleted_event
 from eventstore.event import NewEvent, Stream
 from gateway.keyring import create_key
-from gateway.nodes.cluster import Away
-from gateway.nodes.front import FrontOptions
-from gateway.nodes.intake import ForwardingRecorder
+from gateway.nodes.across.intake import ForwardingRecorder
+from gateway.nodes.forwarding.cluster import Away
+from gateway.nodes.forwarding.front import FrontOptions
 from gateway.routes import batch
 from kernel.clock import VirtualClock
 from kernel.errors import StoreUnavailable

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.nodes.assignor import assign
-from gateway.nodes.layout import Layout, Standing, decode_layout, decode_standing, encode
+from gateway.nodes.group.assignor import assign
+from gateway.nodes.group.layout import Layout, Standing, decode_layout, decode_standing, encode
 
 NAMES = "abcde"
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from gateway.nodes.link import Links, Reply
+from gateway.nodes.forwarding.link import Links, Reply
 from kernel.errors import NodeUnreachable
 from tests.patience import eventually
 

@@ -16,10 +16,10 @@ from eventstore.changelog import Kept, Mark, has_hash, hashes
 from eventstore.event import NewEvent, Stream
 from eventstore.memory_snapshots import MemorySnapshots
 from eventstore.sqlite import SqliteEventStore
-from gateway.nodes import hashing, publishing
-from gateway.nodes.hashing import IdHashes
-from gateway.nodes.pace import Pace
-from gateway.nodes.publishing import ChangelogCounts, Publisher
+from gateway.nodes.changelog import hashing, publishing
+from gateway.nodes.changelog.hashing import IdHashes
+from gateway.nodes.changelog.pace import Pace
+from gateway.nodes.changelog.publishing import ChangelogCounts, Publisher
 from kernel.clock import SystemClock, VirtualClock
 from kernel.errors import OwnershipLost, StoreUnavailable
 from kernel.times import SECOND_US

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from gateway.nodes.cluster import NODE_HEADER
-from gateway.nodes.link import Reply
+from gateway.nodes.forwarding.cluster import NODE_HEADER
+from gateway.nodes.forwarding.link import Reply
 
 NODE: Final = (
     NODE_HEADER  #: partition (a number, or ``NODE_ITSELF``), organisation, secret: one header costs less than three

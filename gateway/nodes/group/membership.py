@@ -27,8 +27,8 @@ from aiokafka.protocol.group import (
 )
 
 from eventstore.kafka_client import TROUBLE, Connections, started
-from gateway.nodes.assignor import assign
-from gateway.nodes.layout import Layout, Standing, decode_layout, decode_standing, encode
+from gateway.nodes.group.assignor import assign
+from gateway.nodes.group.layout import Layout, Standing, decode_layout, decode_standing, encode
 from kernel.clock import Clock
 from kernel.errors import BrokersRefused, LeadwheelError
 from kernel.times import SECOND_US

@@ -6,8 +6,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.nodes.link import Reply
-from gateway.nodes.wire import STALE
+from gateway.nodes.forwarding.link import Reply
+from gateway.nodes.forwarding.wire import STALE
 from gateway.problems import invalid_parameter
 from gateway.ready import ReadyResponse
 from gateway.routing import Query

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from gateway.jobs import Job, JobDocument, Progress, Work
 from gateway.listing import SentPart, received, sent
-from gateway.nodes.front import SHARED, Front
-from gateway.nodes.lists import Cursor, cut
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.across.lists import Cursor, cut
+from gateway.nodes.forwarding.front import SHARED, Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routes import bulk_predictions, jobs

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.nodes.front import Front
+from gateway.nodes.forwarding.front import Front
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routes.dead_letters import retry_dead_letter

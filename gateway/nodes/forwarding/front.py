@@ -16,12 +16,12 @@ import msgspec
 from aiohttp import web
 
 from eventstore.event import Stream
-from gateway.nodes import stale, wire
-from gateway.nodes.cluster import LEFT, Away, Cluster, Local, Place, Remote
-from gateway.nodes.link import Links, Reply
-from gateway.nodes.patience import Patience, WaitingRoom
-from gateway.nodes.procedures import Procedure, problem_of
-from gateway.nodes.remembering import Whereabouts
+from gateway.nodes.forwarding import stale, wire
+from gateway.nodes.forwarding.cluster import LEFT, Away, Cluster, Local, Place, Remote
+from gateway.nodes.forwarding.link import Links, Reply
+from gateway.nodes.forwarding.patience import Patience, WaitingRoom
+from gateway.nodes.forwarding.procedures import Procedure, problem_of
+from gateway.nodes.forwarding.remembering import Whereabouts
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.ready import ReadyResponse, fits
@@ -53,7 +53,8 @@ class FrontOptions(msgspec.Struct, frozen=True):
     connections : to one node at a time.
     decisions_kept : decisions of which this node remembers where they were made.
     handover_wait_s : how long a request waits for a partition that is being handed over.
-    waiting : requests that do so at a time.
+    gone_wait_s : how much of that where the owner takes no connections: it may have left in order, and this node not know yet.
+    waiting : requests that wait at a time.
     shared_timeout_s : how long a writer waits for this node's copy of what it wrote.
     poll_s : between two looks at jobs and copies.
     """
@@ -63,6 +64,7 @@ class FrontOptions(msgspec.Struct, frozen=True):
     connections: int = 64
     decisions_kept: int = 100_000
     handover_wait_s: float = 2.0
+    gone_wait_s: float = 0.5
     waiting: int = 1000
     shared_timeout_s: float = 2.0
     poll_s: float = 0.5
@@ -180,10 +182,7 @@ class Front:
         body = await request.read() if request.body_exists else b""
 
         async def there(url: str) -> Reply:
-            try:
-                return await self._send(url, partition, request, org, body, is_repeatable=may_again, waits=waits)
-            except NodeUnreachable as error:
-                raise unreachable(partition, error, is_safe=may_again) from error
+            return await self._send(url, partition, request, org, body, is_repeatable=may_again, waits=waits)
 
         found = await self.asked(partition, here, there, is_repeatable=may_again, waits=waits)
         return self.passed(request, found) if isinstance(found, Reply) else found
@@ -201,7 +200,7 @@ class Front:
         patience = self.room.patience(waits=waits)
         for _ in range(_TRIES):
             place = await self.settled(partition, patience)
-            generation = self.cluster.generation
+            generation, moment = self.cluster.generation, patience
             refusal: Exception
             if isinstance(place, Local):
                 try:
@@ -209,12 +208,17 @@ class Front:
                 except LEFT as error:
                     refusal, may_again = error, is_repeatable
             else:
-                reply = await there(_url(partition, place))
-                if not is_refused(reply):
-                    return reply
-                refusal = problem_of(reply)
-                may_again = is_repeatable or wire.refusal(reply) == wire.MOVED
-            if not (may_again and await self._moved(partition, place, generation, patience)):
+                try:
+                    reply = await there(_url(partition, place))
+                except NodeUnreachable as error:
+                    refusal, may_again = unreachable(partition, error, is_safe=is_repeatable), not error.was_sent
+                    moment = patience.at_most(self.options.gone_wait_s)
+                else:
+                    if not is_refused(reply):
+                        return reply
+                    refusal = problem_of(reply)
+                    may_again = is_repeatable or wire.refusal(reply) == wire.MOVED
+            if not (may_again and await self._moved(partition, place, generation, moment)):
                 break
         raise refusal
 
@@ -363,7 +367,7 @@ class Front:
         """A partition's part of an answer that several make together. Raises ``Problem``."""
 
         async def there(url: str) -> Reply:
-            return await self._part(url, partition, request, org, header, waits=waits)
+            return await self._send(url, partition, request, org, b"", header, waits=waits)
 
         found = await self.asked(partition, here, there, is_repeatable=True, waits=waits)
         if isinstance(found, Reply) and found.status != 200:
@@ -373,19 +377,11 @@ class Front:
     async def old_part(self, partition: int, request: web.Request, org: Org, header: bytes) -> Reply | None:
         """The same from another node's copy; None where nobody has one."""
         for url in self.others():
-            with suppress(Problem):
-                reply = await self._part(url, partition, request, org, header + wire.STALE_OK, waits=False)
+            with suppress(Problem, NodeUnreachable):
+                reply = await self._send(url, partition, request, org, b"", header + wire.STALE_OK, waits=False)
                 if reply.status == 200:
                     return reply
         return None
-
-    async def _part(
-        self, url: str, partition: int, request: web.Request, org: Org, header: bytes, *, waits: bool
-    ) -> Reply:
-        try:
-            return await self._send(url, partition, request, org, b"", header, waits=waits)
-        except NodeUnreachable as error:
-            raise unreachable(partition, error, is_safe=True) from error
 
     async def call(self, procedure: Procedure[Q, A], partition: int, org: Org, question: Q, *, waits: bool = True) -> A:
         """Ask a partition, here or at its owner. Raises ``Problem``, and what the procedure raises here."""
@@ -415,7 +411,7 @@ class Front:
             if follower is not None:
                 return await procedure.run(follower, org, question), True
             for url in self.others():
-                with suppress(Problem):
+                with suppress(Problem, NodeUnreachable):
                     body = procedure.encoded(question)
                     return procedure.decoded(
                         await self._called(procedure, url, partition, org, body, wire.STALE_OK)
@@ -426,7 +422,11 @@ class Front:
         """Ask a node about itself. Raises ``Problem``."""
         if url == self.cluster.url:
             return await procedure.run(self.shared, org, question)
-        return procedure.decoded(await self._called(procedure, url, wire.NODE_ITSELF, org, procedure.encoded(question)))
+        try:
+            reply = await self._called(procedure, url, wire.NODE_ITSELF, org, procedure.encoded(question))
+        except NodeUnreachable as error:
+            raise unreachable(wire.NODE_ITSELF, error, is_safe=procedure.is_repeatable) from error
+        return procedure.decoded(reply)
 
     async def _called(
         self,
@@ -441,10 +441,7 @@ class Front:
     ) -> Reply:
         node = self.address(org, partition, waits=waits)
         data = wire.call(self.links.authority(url), node, procedure.name, body, more)
-        try:
-            return await self._asked(url, data, is_repeatable=procedure.is_repeatable)
-        except NodeUnreachable as error:
-            raise unreachable(partition, error, is_safe=procedure.is_repeatable) from error
+        return await self._asked(url, data, is_repeatable=procedure.is_repeatable)
 
 
 def _is_light(raw_query: str) -> bool:

@@ -7,8 +7,8 @@ from eventstore.kafka_changelog import open_changelog
 from eventstore.kafka_changelog_writer import ChangelogWriter
 from eventstore.kafka_client import Connections
 from eventstore.sqlite import SqliteEventStore
-from gateway.nodes.pace import Pace
-from gateway.nodes.publishing import ChangelogCounts, Publisher
+from gateway.nodes.changelog.pace import Pace
+from gateway.nodes.changelog.publishing import ChangelogCounts, Publisher
 from gateway.service import Service
 from kernel.clock import Clock
 

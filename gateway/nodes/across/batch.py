@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from gateway.nodes import stale
-from gateway.nodes.front import Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.forwarding import stale
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routes import batch

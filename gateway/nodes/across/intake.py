@@ -19,9 +19,9 @@ from eventstore.event import Kind, NewEvent, Stream
 from eventstore.store import Stored
 from eventstore.types import EventTypes
 from gateway.compat import cloudevents
-from gateway.nodes.cluster import LEFT
-from gateway.nodes.front import Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.forwarding.cluster import LEFT
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import RETRY_AFTER_S, Problem, code_of, document
 from gateway.ready import ready_json

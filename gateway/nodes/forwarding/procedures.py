@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from gateway.nodes.link import Reply
+from gateway.nodes.forwarding.link import Reply
 from gateway.orgs import Org
 from gateway.problems import CODES, Invalid, Problem
 from gateway.service import Service

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from gateway.nodes.front import SHARED, Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.forwarding.front import SHARED, Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.routes import policies
 from gateway.routing import Route

@@ -10,8 +10,8 @@ import msgspec
 
 from bandit.events import DecisionClaimed, decision_event_id, decision_stream
 from eventstore.event import Stream
-from gateway.nodes.front import Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.policies.claiming import Held, claim_of
 from gateway.policies.deciding import conflict

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from bandit.events import decision_event_id
 from gateway.bodies import decode_body
-from gateway.nodes.claiming import INDEX, Named, home_of
-from gateway.nodes.front import AWAY, Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.across.claiming import INDEX, Named, home_of
+from gateway.nodes.forwarding.front import AWAY, Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routes.decisions import REWARD, RewardRequest

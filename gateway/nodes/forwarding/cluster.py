@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from eventstore.event import Stream
-from gateway.nodes.patience import Changes
+from gateway.nodes.forwarding.patience import Changes
 from gateway.service import Service
 from kernel.errors import ActorStopped, NotLeading, StoreClosed
 

@@ -16,11 +16,11 @@ from aiohttp import web
 from bandit.deciding import Decision, Request
 from bandit.events import decision_event_id, decision_stream
 from gateway.bodies import decode_body, decoded
-from gateway.nodes.claiming import new_id
-from gateway.nodes.cluster import LEFT
-from gateway.nodes.finding import places_of
-from gateway.nodes.front import Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.across.claiming import new_id
+from gateway.nodes.across.finding import places_of
+from gateway.nodes.forwarding.cluster import LEFT
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.parameters import query_of
 from gateway.policies.deciding import check, conflict, turn

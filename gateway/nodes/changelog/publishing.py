@@ -30,8 +30,8 @@ from eventstore.kafka_coverage import (
     streams_after,
     streams_named,
 )
-from gateway.nodes.hashing import Asked, IdHashes
-from gateway.nodes.pace import Pace
+from gateway.nodes.changelog.hashing import Asked, IdHashes
+from gateway.nodes.changelog.pace import Pace
 from kernel.clock import Clock
 from kernel.errors import LeadwheelError, OwnershipLost, TopicUnfit
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gateway.nodes.front import Front
-from gateway.nodes.procedures import Procedure
+from gateway.nodes.forwarding.front import Front
+from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
 from gateway.routes.lead_scoring import accuracy_answer
 from gateway.routing import Route

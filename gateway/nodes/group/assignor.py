@@ -9,7 +9,7 @@ that one has a complete copy; until then it makes one.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from gateway.nodes.layout import Layout, Standing
+from gateway.nodes.group.layout import Layout, Standing
 
 #: What all leads share: moved last of all.
 _SHARED = 0

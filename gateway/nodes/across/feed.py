@@ -17,11 +17,11 @@ from yarl import URL
 
 from gateway.feed.entries import event
 from gateway.feed.listener import Listener
-from gateway.nodes import wire
-from gateway.nodes.cluster import Away, Local
-from gateway.nodes.front import Front, away, unreachable
-from gateway.nodes.link import Reply
-from gateway.nodes.procedures import problem_of
+from gateway.nodes.forwarding import wire
+from gateway.nodes.forwarding.cluster import Away, Local
+from gateway.nodes.forwarding.front import Front, away, unreachable
+from gateway.nodes.forwarding.link import Reply
+from gateway.nodes.forwarding.procedures import problem_of
 from gateway.orgs import Org
 from gateway.parameters import query_of
 from gateway.routes import stream

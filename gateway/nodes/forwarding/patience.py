@@ -34,6 +34,11 @@ class Patience:
     def is_over(self) -> bool:
         return self._until_s <= asyncio.get_running_loop().time()
 
+    def at_most(self, limit_s: float) -> "Patience":
+        """The same, from now on for so long at most."""
+        left_s = self._until_s - asyncio.get_running_loop().time()
+        return Patience(self._room, min(left_s, limit_s))
+
     async def wait(self, change: asyncio.Event) -> bool:
         """Wait for a change. False: there was none in time, or nobody is to wait now."""
         room = self._room

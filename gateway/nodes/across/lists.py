@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from gateway.listing import Item, Listing, Part, SentPart, received, sent, sort_key
-from gateway.nodes import stale, wire
-from gateway.nodes.front import AWAY, Front
-from gateway.nodes.link import Reply
+from gateway.nodes.forwarding import stale, wire
+from gateway.nodes.forwarding.front import AWAY, Front
+from gateway.nodes.forwarding.link import Reply
 from gateway.orgs import Org
 from gateway.problems import Problem
 from gateway.routes.catalogue import json_response

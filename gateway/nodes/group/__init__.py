@@ -1,0 +1,1 @@
+"""Which nodes there are, and which of them is to hold which partition."""
