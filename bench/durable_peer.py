@@ -4,7 +4,6 @@ A request is read, a row like that of a decision (same table, same indexes, same
 requests that wait, committed with ``synchronous=FULL``, and answered. No key, no choice, no fold, no checkpoint.
 """
 
-import argparse
 import asyncio
 import queue
 import sqlite3
@@ -12,9 +11,9 @@ import threading
 from hashlib import sha256
 from pathlib import Path
 
-import uvloop
 from aiohttp import web
 
+from bench.peers import make_app, options_of_peer, run
 from eventstore.schema import configure, migrate
 
 LEADS = 1000
@@ -64,29 +63,11 @@ def _tell(waiting: "list[asyncio.Future[None]]") -> None:
             done.set_result(None)
 
 
-async def make_app(answer: bytes, directory: Path, payload: bytes) -> web.Application:
-    rows = Rows(directory, payload)
-
-    async def post(request: web.Request) -> web.Response:
-        await request.read()
-        await rows.add()
-        return web.Response(body=answer, content_type="application/json")
-
-    async def ready(_: web.Request) -> web.Response:
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/", post)
-    app.router.add_get("/ready", ready)
-    return app
+async def app_with_rows(answer: bytes, directory: Path, payload: bytes) -> web.Application:
+    return make_app(answer, Rows(directory, payload).add)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--answer", type=Path, required=True)
-    parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--payload", type=Path, required=True)
-    options = parser.parse_args()
-    app = make_app(options.answer.read_bytes(), options.directory, options.payload.read_bytes())
-    web.run_app(app, host="127.0.0.1", port=options.port, access_log=None, print=None, loop=uvloop.new_event_loop())
+    options = options_of_peer("directory", "payload")
+    answer, payload = options.answer.read_bytes(), options.payload.read_bytes()
+    run(app_with_rows(answer, options.directory, payload), options.port)

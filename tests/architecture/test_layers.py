@@ -18,6 +18,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"kernel", "eventstore", "projections"},
     "gateway": {"kernel", "eventstore", "projections", "actors", "bandit", "scoring"},
 }
+#: Room of ``gateway.nodes`` → what of ``gateway.nodes`` it may import, besides itself.
+ROOMS: dict[str, set[str]] = {"forwarding": set(), "group": set(), "changelog": set(), "across": {"forwarding"}}
 #: What only kernel may name: the wall clock, chance, the environment. Keys are secrets, not chance.
 TIME_AND_CHANCE = {
     *(f"time.{name}{suffix}" for name in ("time", "monotonic", "perf_counter") for suffix in ("", "_ns")),
@@ -40,6 +42,17 @@ def imported(source: str) -> set[str]:
             assert not node.level, "imports are absolute"
             names.add((node.module or "").split(".")[0])
     return names
+
+
+def rooms_imported(source: str) -> set[str]:
+    """What of ``gateway.nodes`` a module imports: names of rooms, and of modules beside them."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "gateway.nodes":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway.nodes."):
+            found.add((node.module or "").split(".")[2])
+    return found
 
 
 def uses_of_time_and_chance(source: str) -> list[str]:
@@ -66,6 +79,19 @@ def test_imports_point_left(package: str) -> None:
     forbidden = MAY_IMPORT.keys() - MAY_IMPORT[package] - {package}
     wrong = {str(path.relative_to(ROOT)): imported(path.read_text()) & forbidden for path in modules(package)}
     assert {path: names for path, names in wrong.items() if names} == {}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_nodes_stand_on_those_below(room: str) -> None:
+    paths = list(modules(f"gateway/nodes/{room}"))
+    assert len(paths) > 2
+    wrong = {path.name: rooms_imported(path.read_text()) - ROOMS[room] - {room} for path in paths}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_the_walk_sees_rooms_and_what_stands_beside_them() -> None:
+    source = "from gateway.nodes import node\nfrom gateway.nodes.group.layout import Layout\nfrom gateway.nodes.across import lists"
+    assert rooms_imported(source) == {"node", "group", "across"}
 
 
 @pytest.mark.parametrize("package", [package for package in MAY_IMPORT if package != "kernel"])
