@@ -1,10 +1,11 @@
 """What the bandit writes into the log, and the ids that follow from what caused it.
 
-``decision_made``, ``decision_activated`` and ``reward_received`` stand in the lead's stream, or in one of the
-decision's own where there is no lead; ``decision_claimed``, which only nodes write, in the latter in any case; the others in the policy's stream. A decision carries what its rewards are, so its
-stream alone says what becomes of it; a settlement carries the decision, so the policy's stream alone makes the model.
-Vectors are packed float64, little-endian, NaN for null; the names of their columns stand in the policy's definition
-under a fingerprint, not in each event. All ids begin with ``~`` and two letters; writing one twice is a duplicate.
+``decision_made``, ``decision_activated`` and ``reward_received`` stand in the lead's stream, or in one of the decision's
+own where there is no lead; ``decision_claimed``, which only nodes write, in one of the decision's own in any case; the
+others in the policy's stream. A decision carries what its rewards are, so its stream alone says what becomes of it; a
+settlement carries the decision, so the policy's stream alone makes the model. Vectors are packed float64, little-endian,
+NaN for null; the names of their columns stand in the policy's definition under a fingerprint, not in each event. All ids
+begin with ``~`` and two letters; writing one twice is a duplicate.
 """
 
 from collections.abc import Sequence

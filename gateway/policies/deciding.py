@@ -28,7 +28,7 @@ from gateway.orgs import Org
 from gateway.policies.claiming import Held, claim_of
 from gateway.policies.context import ContextPlan, market_values
 from gateway.policies.policies import OrgPolicies, policy_key
-from gateway.policies.rounds import Asking, Rounds
+from gateway.policies.rounds import Asking, Rounds, Wanted
 from gateway.problems import Invalid, Problem
 from kernel.errors import InvalidDefinition
 
@@ -68,7 +68,7 @@ class Decider:
             event = await service.store.find(org.name, decision_event_id(request.decision_id))
             if event is not None:
                 return answer(_same(event, name, request))
-            return answer(await self._made(policies, name, plan, request, request.decision_id, is_claimed=True))
+            return answer(await self._made(policies, name, plan, request, request.decision_id, is_named=True))
 
     async def decide_new(self, org: Org, name: str, request: Request, decision_id: str) -> Decision:
         """Decide under an id that was just made, and that nobody else can have used. Raises as ``decide``."""
@@ -115,34 +115,25 @@ class Decider:
         request: Request,
         decision_id: str,
         *,
-        is_claimed: bool = False,
+        is_named: bool = False,
     ) -> DecisionMade:
-        is_claimed = is_claimed and self._service.shared.claims is not None
+        """``is_named``: by a caller, so that others may have used the id."""
         stream = decision_stream(policies.org.name, request.lead, decision_id)
+        is_claimed = is_named and self._service.shared.claims is not None
+        wanted = Wanted(policies, name, request, stream, decision_id, is_claimed)
         if request.lead is None or not plan.limits_weeks:
-            return await self._write(policies, name, plan, request, stream, decision_id, is_claimed=is_claimed)
+            return await self._write(wanted, plan)
         async with turn(self._turns, stream):
-            return await self._write(policies, name, plan, request, stream, decision_id, is_claimed=is_claimed)
+            return await self._write(wanted, plan)
 
-    async def _write(
-        self,
-        policies: OrgPolicies,
-        name: str,
-        plan: ContextPlan,
-        request: Request,
-        stream: Stream,
-        decision_id: str,
-        *,
-        is_claimed: bool,
-    ) -> DecisionMade:
-        service, activity, key = self._service, self._service.policies.activity, policy_key(policies.org, name)
+    async def _write(self, wanted: Wanted, plan: ContextPlan) -> DecisionMade:
+        service, activity = self._service, self._service.policies.activity
+        policies, name, _, stream, decision_id, is_claimed = wanted
+        key = policy_key(policies.org, name)
         while True:
             market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else _NO_MARKET
             is_known = service.awake(stream) is not None or await self._is_known(stream)
-            asking = Asking(
-                policies, name, plan, request, stream, decision_id,
-                market=market, is_lead_known=is_known, is_claimed=is_claimed,
-            )  # fmt: skip
+            asking = Asking(wanted, plan, market=market, is_lead_known=is_known)
             self._rounds.add(asking)
             try:
                 receipt = await asking.receipt

@@ -1,4 +1,4 @@
-"""Rounds: the decisions that are asked for within one turn of the loop, made together.
+"""Rounds: the decisions that are asked for within one turn of the loop, or while an append is under way, made together.
 
 Enter: requests whose policy and lead are in memory. Leave: reservations, and events on their way into the log; each request
 waits for its own receipt. Nothing waits in here, so what a round looks at is of one instant. A request whose policy or lead
@@ -11,7 +11,7 @@ that comes alone is a round by itself.
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.ingest import Receipt
 from bandit.deciding import Asked, Request, decide_many
@@ -34,6 +34,17 @@ _NOTHING: Mapping[str, int] = {}
 _NOT_WRITTEN = Receipt([], 0, 0)
 
 
+class Wanted(NamedTuple):
+    """A decision that is asked for. ``is_claimed``: its id has to be claimed before it is written, by whoever asks."""
+
+    policies: OrgPolicies
+    policy: str
+    request: Request
+    stream: Stream
+    decision_id: str
+    is_claimed: bool
+
+
 class Asking:
     """A request under way.
 
@@ -41,41 +52,16 @@ class Asking:
     ----------
     plan, market : what was read for it, where that had to wait.
     is_lead_known : its lead has a history, so that there is an entity of it.
-    is_claimed : its name has to be claimed before it is written: whoever asks does both.
-    receipt : of its event; an empty one where it is claimed, or where ``made`` is None: then it has to be read for again.
+    receipt : of its event; an empty one where its id is claimed first, or where ``made`` is None: then it has to be read for again.
     made : the decision, once it is reserved.
     """
 
-    __slots__ = (
-        "decision_id",
-        "is_claimed",
-        "is_lead_known",
-        "made",
-        "market",
-        "name",
-        "plan",
-        "policies",
-        "receipt",
-        "request",
-        "stream",
-    )
+    __slots__ = ("is_lead_known", "made", "market", "plan", "receipt", "wanted")
 
     def __init__(
-        self,
-        policies: OrgPolicies,
-        name: str,
-        plan: ContextPlan,
-        request: Request,
-        stream: Stream,
-        decision_id: str,
-        *,
-        market: Mapping[str, Sequence[Any]],
-        is_lead_known: bool,
-        is_claimed: bool,
+        self, wanted: Wanted, plan: ContextPlan, *, market: Mapping[str, Sequence[Any]], is_lead_known: bool
     ) -> None:
-        self.is_claimed = is_claimed
-        self.policies, self.name, self.plan, self.market = policies, name, plan, market
-        self.request, self.stream, self.decision_id, self.is_lead_known = request, stream, decision_id, is_lead_known
+        self.wanted, self.plan, self.market, self.is_lead_known = wanted, plan, market, is_lead_known
         self.receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self.made: DecisionMade | None = None
 
@@ -94,7 +80,7 @@ class Rounds:
         self._is_due = False
 
     def add(self, asking: Asking) -> None:
-        """Take it into the next round, which comes when all that is ready to ask now has asked."""
+        """Take it into the next round, which comes when all that is ready to ask now has asked, or joins the next append."""
         self._waiting.append(asking)
         if not self._is_due:
             self._is_due = True
@@ -111,7 +97,7 @@ class Rounds:
         for _ in range(min(len(waiting), _ROUND_MAX)):
             asking = waiting.popleft()
             if not asking.receipt.done():  # else its request was cancelled
-                of_policies.setdefault((asking.policies, asking.name), []).append(asking)
+                of_policies.setdefault((asking.wanted.policies, asking.wanted.policy), []).append(asking)
         self._is_due = bool(waiting)
         if waiting:
             asyncio.get_running_loop().call_soon(self._gather)
@@ -144,7 +130,7 @@ class Rounds:
                 asking.receipt.set_result(_NOT_WRITTEN)
             else:
                 known = self._known(asking, plan, lead, now_us)
-                current.append((asking, Asked(asking.request, known, asking.decision_id)))
+                current.append((asking, Asked(asking.wanted.request, known, asking.wanted.decision_id)))
         if plan is None or entity is None or not current:
             return
         decided = decide_many(plan.policy, policies.model(entity), [asked for _, asked in current])
@@ -154,12 +140,12 @@ class Rounds:
                 asking.fail(_nobody(made))
                 continue
             activity.reserve(key, made.decision_id, made.arm, now_us)
-            if asking.is_claimed:
+            if asking.wanted.is_claimed:
                 asking.made = made
                 asking.receipt.set_result(_NOT_WRITTEN)
                 continue
             try:
-                ingest.begin([decision_event(asking.stream, made, now_us)], asking.receipt)
+                ingest.begin([decision_event(asking.wanted.stream, made, now_us)], asking.receipt)
             except Exception as error:  # noqa: BLE001 - told to its request: nothing of it will be stored
                 activity.release(key, made.decision_id)
                 asking.fail(error)
@@ -168,8 +154,9 @@ class Rounds:
 
     def _lead(self, asking: Asking) -> FoldedEntity | None:
         """The lead in memory; one without events where nobody has heard of it, or nobody was named."""
-        lead = self._service.awake(asking.stream)
-        return self._service.empty(asking.stream) if lead is None and not asking.is_lead_known else lead
+        stream = asking.wanted.stream
+        lead = self._service.awake(stream)
+        return self._service.empty(stream) if lead is None and not asking.is_lead_known else lead
 
     def _known(self, asking: Asking, plan: ContextPlan, lead: FoldedEntity, now_us: int) -> Known:
         lead.read(now_us)
@@ -177,10 +164,10 @@ class Rounds:
         if not plan.policy.is_limited:
             return Known(_NOTHING.get, context, NO_DECISIONS, _NOTHING)
         service, rails = self._service, plan.policy.policy.guardrails
-        today = service.policies.activity.today(policy_key(asking.policies.org, asking.name), now_us)
+        today = service.policies.activity.today(policy_key(asking.wanted.policies.org, asking.wanted.policy), now_us)
         if service.part.parts > 1:
             today = with_others(today, rails.per_day, *service.part)
-        week = week_of(lead, asking.name, now_us) if plan.limits_weeks else NO_DECISIONS
+        week = week_of(lead, asking.wanted.policy, now_us) if plan.limits_weeks else NO_DECISIONS
         return Known(plan.conditions(lead, asking.market).get, context, week, today)
 
 

@@ -174,9 +174,7 @@ def _(node: Keys, past: Past) -> Iterable[Event | None]:
 @behind.register
 def _(node: Turns, past: Past) -> Iterable[Event | None]:
     """Threads with a turn, whole. In the others no answer follows an opening, and none does in a part of them."""
-    opened = yield from _versions(past, node.opening)
-    replied = yield from _versions(past, node.reply)
-    threads = yield from _threads(past, node.key, node.opening, node.reply)
+    opened, replied, threads = yield from _conversations(past, node)
     for thread in threads.values():
         yield from thread if _has_turn(thread, opened, replied) else _pauses(thread)
 
@@ -188,9 +186,7 @@ def _has_turn(thread: Sequence[Event], opened: set[int], replied: set[int]) -> b
 @behind.register
 def _(node: Replies, past: Past) -> Iterable[Event | None]:
     """Identities with a reply at or after the first opening, whole: of the others no part has one."""
-    opened = yield from _versions(past, node.opening)
-    replied = yield from _versions(past, node.reply)
-    threads = yield from _threads(past, node.key, node.opening, node.reply)
+    opened, replied, threads = yield from _conversations(past, node)
     for thread in threads.values():
         first_us = next((event.at_us for event in thread if event.version in opened), None)
         is_met = first_us is not None and any(e.version in replied and e.at_us >= first_us for e in thread)
@@ -280,6 +276,14 @@ def _is_pause(place: int) -> bool:
 def _pauses(events: Sequence[Event]) -> Iterable[None]:
     """As many as it took to go through the events."""
     return (None for _ in range(len(events) // STEP_ITEMS))
+
+
+def _conversations(past: Past, node: Turns | Replies) -> Steps[tuple[set[int], set[int], dict[Any, list[Event]]]]:
+    """Which events open and which reply, and the threads of both."""
+    opened = yield from _versions(past, node.opening)
+    replied = yield from _versions(past, node.reply)
+    threads = yield from _threads(past, node.key, node.opening, node.reply)
+    return opened, replied, threads
 
 
 def _versions(past: Past, signal: Signal, field: FieldLike | None = None) -> Steps[set[int]]:

@@ -46,6 +46,10 @@ def an_id(nodes: Nodes, homes: Sequence[int]) -> str:
     return next(name for name in (f"d{n}" for n in range(1000)) if home(nodes, name) in homes)
 
 
+async def no_disk() -> None:
+    raise StoreUnavailable("no disk")
+
+
 async def ask(door: Node, lead: str | None, decision_id: str) -> tuple[int, Any]:
     return await door.post(DECIDE, {"lead": lead, "decision_id": decision_id})
 
@@ -138,10 +142,7 @@ async def test_a_claim_that_led_to_nothing_is_replaced(nodes: Nodes) -> None:
     own = {nodes.partition(here), nodes.partition(there)}
     decision_id = an_id(nodes, [partition for partition in range(1, 7) if partition not in own])
 
-    async def fail() -> None:
-        raise StoreUnavailable("no disk")
-
-    on_append(nodes, nodes.partition(here), fail, is_before=True)
+    on_append(nodes, nodes.partition(here), no_disk, is_before=True)
     assert (await ask(nodes.doors[2], here, decision_id))[1]["code"] == "store_unavailable"
     nodes.map.away[nodes.partition(here)] = AWAY
     status, body = await ask(nodes.doors[2], there, decision_id)
@@ -159,10 +160,7 @@ async def test_a_claim_that_led_to_nothing_holds_up_nobody_at_home(nodes: Nodes)
     here, there = (await known(nodes, 0))[0], (await known(nodes, 1))[0]
     decision_id = an_id(nodes, [nodes.partition(there)])
 
-    async def fail() -> None:
-        raise StoreUnavailable("no disk")
-
-    on_append(nodes, nodes.partition(here), fail, is_before=True)
+    on_append(nodes, nodes.partition(here), no_disk, is_before=True)
     assert (await ask(nodes.doors[2], here, decision_id))[0] == 503
     assert (await ask(nodes.doors[2], there, decision_id))[0] == 200
     assert (await ask(nodes.doors[2], here, decision_id))[0] == 409
@@ -241,10 +239,7 @@ async def test_a_claim_is_no_decision(nodes: Nodes) -> None:
     here, there = (await known(nodes, 0))[0], (await known(nodes, 1))[0]
     decision_id = an_id(nodes, [nodes.partition(there)])
 
-    async def fail() -> None:
-        raise StoreUnavailable("no disk")
-
-    on_append(nodes, nodes.partition(here), fail, is_before=True)
+    on_append(nodes, nodes.partition(here), no_disk, is_before=True)
     assert (await ask(nodes.doors[2], here, decision_id))[0] == 503
     for door in nodes.doors:
         status, body = await door.get(f"decisions/{decision_id}")
