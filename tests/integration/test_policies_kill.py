@@ -162,7 +162,7 @@ async def _read(service: Service) -> Log:
 async def _check(directory: Path, loads: list[Load]) -> None:
     service = await _opened(directory)
     try:
-        await service.host.recover()
+        await eventually(lambda: not service.host.is_recovering)
         soon_us = service.clock.now_us() + SECOND_US  # a timer fires up to a tick late, and a kill may be as recent
         while await service.ticker.tick(soon_us):
             pass
