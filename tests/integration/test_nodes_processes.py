@@ -35,7 +35,7 @@ from tests.patience import PATIENCE_S, comes_true
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("broker")]
 
 PARTITIONS = 6
-SESSION_S = 2.0
+SESSION_S = 4.0
 AMOUNT = "rfm:monetary_total"
 BASE = "/v1/orgs/default"
 POLICY = {"arms": [{"id": "a"}, {"id": "b"}], "reward": {"wait_s": 3600, "aggregation": "earliest"}}
@@ -124,7 +124,7 @@ class Load:
         self._is_over = threading.Event()
         self.stored: dict[str, list[str]] = {}
         self.faults: list[str] = []
-        self.gaps: dict[str, float] = {}
+        self.waits: dict[int, float] = {}  # writer → the longest that anything it said took to be taken
         self.reads = self.refused = 0
         self.away: list[tuple[str, Any]] = []  # every answer 503: to what, and what it said
         self.rewarded: dict[str, int] = {}  # decision → the value that was acknowledged
@@ -160,32 +160,34 @@ class Load:
             self.away.append((path, answer))
         return status, answer
 
-    def longest_gap_s(self) -> float:
-        """Between two acknowledgements of one writer, since the last time it was asked for."""
-        longest, self.gaps = max(self.gaps.values(), default=0.0), {}
+    def longest_wait_s(self) -> float:
+        """From when something was said first to when it was taken, since the last time it was asked for."""
+        longest, self.waits = max(self.waits.values(), default=0.0), {}
         return longest
+
+    def _insist(self, writer: int, is_taken: Callable[[], bool]) -> bool:
+        """Say it again and again until it is taken; False when it never was."""
+        began = time.monotonic()
+        taken = comes_true(is_taken, every_s=0.02)
+        self.waits[writer] = max(self.waits.get(writer, 0.0), time.monotonic() - began)
+        return taken
 
     def _write(self, writer: int) -> None:
         turns = itertools.cycle(self._processes[writer % 3 :] + self._processes[: writer % 3])
         leads = [f"w{writer}-{each}" for each in range(9)]
-        last = time.monotonic()
         for count in itertools.count():
             if self._is_over.is_set():
                 return
             lead, event_id = leads[count % 9], f"e{count}"
             event = {"id": event_id, "lead": lead, "type": "purchase_completed", "data": {"amount": 1}}
-            if not comes_true(lambda event=event: self._post(next(turns), event), every_s=0.02):  # type: ignore[misc]
+            if not self._insist(writer, lambda event=event: self._post(next(turns), event)):  # type: ignore[misc]
                 self.faults.append(f"{lead} {event_id} was never taken")
                 return
-            now = time.monotonic()
-            self.gaps[str(writer)] = max(self.gaps.get(str(writer), 0.0), now - last)
-            last = now
             self.stored.setdefault(lead, []).append(event_id)
             self._taken_by[writer] += 1
             self._read(next(turns), lead, len(self.stored[lead]))
             if count % 4 == 0 and not self._decide(turns, writer, count, lead):
                 return
-            last = time.monotonic()
 
     def _rival(self, rival: int) -> None:
         """Decide under the ids that somebody else decides under for another lead, at about the same time."""
@@ -206,8 +208,8 @@ class Load:
         name, value = f"d{writer}-{count}", count % 3
         asked = {"lead": lead, "decision_id": name}
         made, taken = f"{BASE}/policies/offers/decide", f"{BASE}/decisions/{name}/reward"
-        is_done = comes_true(lambda: self._taken(next(turns), made, asked), every_s=0.02) and comes_true(
-            lambda: self._taken(next(turns), taken, {"value": value, "id": "r"}), every_s=0.02
+        is_done = self._insist(writer, lambda: self._taken(next(turns), made, asked)) and self._insist(
+            writer, lambda: self._taken(next(turns), taken, {"value": value, "id": "r"})
         )
         if is_done:
             self.rewarded[name] = value
@@ -332,11 +334,11 @@ def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(
         with load.running():
             load.goes_on()
 
-            load.longest_gap_s()
+            load.longest_wait_s()
             killed.kill()
             wait_led_without(killed, processes)
             load.goes_on()
-            after_kill_s = load.longest_gap_s()
+            after_kill_s = load.longest_wait_s()
             killed.start()
             wait_until(lambda: all(process.is_whole() for process in processes))
 
@@ -346,24 +348,26 @@ def test_nothing_is_lost_twice_or_old_while_nodes_are_killed_paused_and_stopped(
             wait_until(lambda: all(process.is_whole() for process in processes))
             load.goes_on()
 
-            load.longest_gap_s()
+            load.longest_wait_s()
             load.told_away()
             assert stopped.stop() == 0
             wait_until(lambda: killed.is_whole() and paused.is_whole())
             load.goes_on()
-            after_stop_s = load.longest_gap_s()
+            after_stop_s = load.longest_wait_s()
             stopped.start()
             wait_until(lambda: all(process.is_whole() for process in processes))
             wait_until(lambda: len(stopped.said("partition_led")) > 2)  # some have come back to it
             told_away = load.told_away()
         assert told_away == [], "who is stopped and started in order is not noticed"
-        print(f"gap after kill -9 {after_kill_s:.2f} s, after a planned stop {after_stop_s:.2f} s, {load.reads} reads")
+        print(
+            f"waited after kill -9 {after_kill_s:.2f} s, after a planned stop {after_stop_s:.2f} s, {load.reads} reads"
+        )
         assert load.reads > 100
         assert len(load.rewarded) > 30
         check(load, topic, killed)
         # Not more than the session, and what the takeover takes; a planned stop waits for no session.
         assert 0.5 < after_kill_s < SESSION_S + 4
-        assert after_stop_s < 2.0
+        assert after_stop_s < SESSION_S
 
 
 @pytest.mark.parametrize(
@@ -452,14 +456,15 @@ def test_a_planned_stop_hands_over_20000_awake_leads_within_two_seconds(kafka: C
         load = Load(others)
         with load.running():
             load.goes_on()
-            load.longest_gap_s()
+            load.longest_wait_s()
             assert leaving.stop() == 0
             wait_until(lambda: all(process.is_whole() for process in others))
             load.goes_on()
-            longest_s = load.longest_gap_s()
+            longest_s = load.longest_wait_s()
         wait_until(lambda: sum(metric(each, "leadwheel_actors_awake") - awake[each.port] for each in others) >= 20_000)
         taken_s = max(handovers_s(leaving, others))
-        print(f"handed over in {taken_s:.2f} s, no append for {longest_s:.2f} s, {awake[leaving.port]:.0f} leads awake")
+        leads = f"{awake[leaving.port]:.0f} leads awake"
+        print(f"handed over in {taken_s:.2f} s, nothing waited for more than {longest_s:.2f} s, {leads}")
         assert taken_s < 2
         assert load.faults == []
 
