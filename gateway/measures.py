@@ -9,8 +9,8 @@ def watch(service: Service) -> None:
     metrics, host, store, outcomes = service.metrics, service.host, service.store, service.outcomes
     for outcome in outcomes:
         metrics.watch("leadwheel_events", lambda outcome=outcome: outcomes[outcome], outcome)  # type: ignore[misc]
-    for reason in service.decided:
-        metrics.watch("leadwheel_decisions", lambda reason=reason: service.decided[reason], reason)  # type: ignore[misc]
+    for reason in service.decider.counts:
+        metrics.watch("leadwheel_decisions", lambda reason=reason: service.decider.counts[reason], reason)  # type: ignore[misc]
     for outcome in service.rewarded:
         metrics.watch("leadwheel_rewards", lambda outcome=outcome: service.rewarded[outcome], outcome)  # type: ignore[misc]
     metrics.watch("leadwheel_http_errors", lambda: service.errors)

@@ -1,13 +1,13 @@
 """A service, composed: what routes need of everything that was built.
 
-Enters: streams and times. Leaves: entities that were read, or None for a lead nobody has heard of. Built by
-``gateway.app``, closed once, in the order in which nothing acknowledged is lost.
+Parts of it are given the engine and those other parts that they need; none of them knows the whole. Built by ``gateway.app``, closed
+once, in the order in which nothing acknowledged is lost.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -18,20 +18,20 @@ from actors.ingest import Ingest
 from actors.ticker import Recorder, Ticker
 from bandit.activity import Activity
 from bandit.ledger import LedgerKind
-from eventstore.event import Event, Stream
+from eventstore.event import Event
 from eventstore.store import EventStore
 from eventstore.system import SYSTEM_ID_PREFIX
 from gateway.alerts.watching import Alerts
 from gateway.answers import Answers
 from gateway.assets import Assets
 from gateway.caches import Caches
+from gateway.engine import Engine
 from gateway.feed.feed import Feed
 from gateway.jobs import Jobs
 from gateway.keyring import Keyring
 from gateway.lists.lists import Lists
 from gateway.market import Markets
 from gateway.orgs import Orgs
-from gateway.policies.claiming import Claims
 from gateway.policies.deciding import Decider
 from gateway.policies.policies import Policies
 from gateway.ready import Dates
@@ -47,8 +47,6 @@ from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.metrics import Metrics
 from kernel.settings import Settings
-from kernel.steps import finish_politely, releasing
-from projections.entity import FoldedEntity, refolding
 from projections.local_time import LocalTime
 
 _log = structlog.get_logger(__name__)
@@ -64,8 +62,8 @@ class Ticking(Protocol):
     async def end_ticking(self) -> None: ...
 
 
-class Service:
-    """Everything a request may need. One per process; used from one event loop.
+class Service(Engine):
+    """Everything a request may need.
 
     Parameters
     ----------
@@ -73,14 +71,11 @@ class Service:
     closers : what to await at the end, in this order.
     ticking : starts the timers, and stops them.
     shared : the service of what all leads share, where that is another one; it is closed after this one.
-    part : of the leads, which ones this service has.
 
     Attributes
     ----------
     shared : that service, or this one.
     recorder : records effects that come from services of leads into the streams that are shared.
-    claims : of the service that is shared: whose ids of decisions are, where the log is divided.
-    is_leading : this service's process writes the log.
     has_begun : it predicts and raises alerts unasked, which needs the whole log.
     """
 
@@ -107,13 +102,21 @@ class Service:
         part: Part = WHOLE,
         is_leading: bool = True,
     ) -> None:
-        self.settings, self.clock, self.keyring, self.orgs = settings, clock, keyring, orgs
-        self.store, self.host, self.ingest, self.ticker = store, host, ingest, ticker
-        self.folds, self.caches, self.ids, self.staleness = folds, caches, ids, staleness
-        self.ledgers = ledgers
-        self.shared, self.part, self.is_leading = shared or self, part, is_leading
+        super().__init__(
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            orgs=orgs,
+            store=store,
+            host=host,
+            ingest=ingest,
+            part=part,
+            is_leading=is_leading,
+        )
+        self.keyring, self.ticker, self.folds, self.ledgers = keyring, ticker, folds, ledgers
+        self.caches, self.staleness = caches, staleness
+        self.shared = shared or self
         self.recorder: Recorder = ingest
-        self.claims: Claims | None = None
         self._ticking = ticking
         self.jobs = Jobs(clock, ids)
         self.part_jobs = Jobs(clock, ids)  #: what jobs of several services make this one do
@@ -132,12 +135,14 @@ class Service:
                 activity, store=shared.store, host=shared.host, ingest=shared.ingest, clock=clock, decisions=store
             )
             shared.host.tap(self._told_shared)
-        self.decider = Decider(self)
-        self.triggered = Triggered(self, clock)
-        self.scores = Scores(store, self.models, self.triggered.load)
+        self.decider: Decider = Decider(
+            self, policies=self.policies, markets=self.markets, shared=None if shared is None else shared.decider
+        )
+        self.scores = Scores(store, self.models)
         self.predictor = Predictor(self)
-        self.retraining = Retraining(self, clock)
-        self.alerts = Alerts(self, clock)
+        self.triggered = Triggered(self, scores=self.scores, predictor=self.predictor)
+        self.retraining = Retraining(self, models=self.models, jobs=self.jobs)
+        self.alerts = self._new_alerts()
         host.tap(self._told)
         self.metrics = Metrics(CollectorRegistry())
         self.routes: Sequence[Route] = ()
@@ -163,7 +168,6 @@ class Service:
             self._settle,
             *closers,
         ]
-        self.decided = {"explore": 0, "exploit": 0, "holdout": 0, "forced": 0}
         self.rewarded = {"taken": 0, "duplicate": 0, "late": 0}
         self.refusals: dict[str, int] = {}  #: of events and of other requests, by code
         self.outcomes = {"accepted": 0, "duplicate": 0, "rejected": 0, "dead": 0}
@@ -189,14 +193,17 @@ class Service:
         await self.triggered.close()
         await self.retraining.close()
         await self.alerts.close()
-        self.alerts = Alerts(self, self.clock)  # what it knew is read anew if this service leads again
+        self.alerts = self._new_alerts()  # what it knew is read anew if this service leads again
+
+    def _new_alerts(self) -> Alerts:
+        return Alerts(self, scores=self.scores, markets=self.markets, shared_store=self.shared.store)
 
     async def _close_alerts(self) -> None:
         await self.alerts.close()
 
     async def _leave(self) -> None:
         self.shared.host.untap(self._told_shared)
-        self.models.stop_using(self.scores)
+        self.scores.close()
         if self.shared is self:
             await self.models.close()
 
@@ -231,59 +238,6 @@ class Service:
                 self.alerts.fold(event)
             if event.id[0] == SYSTEM_ID_PREFIX:
                 self.policies.fold(event)
-
-    # Entities.
-
-    def awake(self, stream: Stream) -> FoldedEntity | None:
-        """The entity, if it is in memory and idle. A dictionary look-up."""
-        return cast("FoldedEntity | None", self.host.awake(stream))
-
-    async def wake(self, streams: Sequence[Stream]) -> list[FoldedEntity | None]:
-        """Entities in memory, in the order asked; None for a stream without events."""
-        return cast("list[FoldedEntity | None]", await self.host.entities(streams))
-
-    async def read(self, stream: Stream) -> FoldedEntity | None:
-        """A known entity with its values as of now; None for one that is not known."""
-        return (await self.read_many([stream]))[0]
-
-    async def read_many(self, streams: Sequence[Stream]) -> list[FoldedEntity | None]:
-        """Known entities with their values as of one instant, in the order asked."""
-        found = await self.wake(streams)
-        now_us = self.clock.now_us()
-        for place, entity in enumerate(found):
-            if entity is None or not entity.has_outside_event:
-                found[place] = None
-            else:
-                entity.read(now_us)
-        return found
-
-    async def read_at(self, stream: Stream, at_us: int, known_at_us: int | None) -> FoldedEntity | None:
-        """A known entity as of another time, folded from the log: a copy that nobody else holds."""
-        (info,) = await self.store.info([stream])
-        if info is None or not info.is_known:
-            return None
-        if known_at_us is None and at_us >= self.clock.now_us():
-            return await self._read_ahead(stream, at_us)
-        events = await self.store.read(stream)
-        catalogue = self.orgs.catalogue_of(stream.org)
-        steps = refolding(stream, info.number, catalogue, events, until_us=at_us, known_at_us=known_at_us)
-        entity = await finish_politely(steps)
-        await finish_politely(releasing(events))
-        entity.read(at_us)
-        return entity
-
-    async def _read_ahead(self, stream: Stream, at_us: int) -> FoldedEntity | None:
-        """The values if nothing more happens, from the live state."""
-        live = cast("FoldedEntity | None", await self.host.entity(stream))
-        if live is None:
-            return None
-        copy = live.copy()
-        copy.read(at_us)
-        return copy
-
-    def empty(self, stream: Stream) -> FoldedEntity:
-        """A lead without events."""
-        return FoldedEntity(stream, 0, self.orgs.catalogue_of(stream.org))
 
     def count_refused(self, codes: Iterable[str]) -> None:
         """Note why events, or a request as a whole, were refused, for the metrics."""

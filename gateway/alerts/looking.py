@@ -10,22 +10,20 @@ recorded, and raised otherwise.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from actors.wheel import TimerWheel
 from eventstore.event import NewEvent, Stream
 from gateway.alerts.occasions import Marked, Run
 from gateway.alerts.org_alerts import OrgAlerts
-from kernel.clock import Clock
+from gateway.engine import Engine
+from gateway.market import Markets
 from kernel.steps import finish_politely, releasing
 from kernel.times import SECOND_US
 from projections.aggregators.runtime import BEFORE
 from projections.entity import FoldedEntity, refolding
 from scoring.alerts import ALERTS, AlertBook, look
 from scoring.events import ALERT_RAISED
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 SLICE = 10  # leads between two turns of the loop: a millisecond, or ten where they sleep with many predictions
 _RETRY_US = SECOND_US
@@ -41,9 +39,9 @@ class Looker:
     looks : counted since the start.
     """
 
-    def __init__(self, service: "Service", clock: Clock) -> None:
-        self._service, self._clock = service, clock
-        self._wheel = TimerWheel(start_us=clock.now_us(), tick_us=_WHEEL_TICK_US)
+    def __init__(self, engine: Engine, markets: Markets) -> None:
+        self._engine, self._markets, self._clock = engine, markets, engine.clock
+        self._wheel = TimerWheel(start_us=engine.clock.now_us(), tick_us=_WHEEL_TICK_US)
         self._market_until_us: dict[str, int | None] = {}
         self.looks = 0
 
@@ -95,7 +93,7 @@ class Looker:
         for stream, runs in marked:
             if len(runs) > 1 and org.reading.reads_leads:
                 await self._look_through(org, stream, runs[:-1], market)
-        entities = cast("list[FoldedEntity | None]", await self._service.host.look([each.stream for each in marked]))
+        entities = cast("list[FoldedEntity | None]", await self._engine.host.look([each.stream for each in marked]))
         now_us = self._clock.now_us()
         events: list[NewEvent] = []
         for (_, runs), entity in zip(marked, entities, strict=True):
@@ -128,7 +126,7 @@ class Looker:
 
     async def _look_through(self, org: OrgAlerts, stream: Stream, runs: Iterable[Run], market: dict[str, Any]) -> None:
         """Look at a lead as it was after each run of events, so that old news is not taken for what came after it."""
-        log = await self._service.store.read(stream)
+        log = await self._engine.store.read(stream)
         for run in runs:
             known = [event for event in log if event.version <= run.version]
             live = await self._live(stream)
@@ -153,7 +151,7 @@ class Looker:
         doubtful = {name for name in began if max(_since(book, name), org.changed.get(name, BEFORE)) <= old_us}
         if old_us <= BEFORE or not doubtful or not org.reading.reads_leads:
             return list(found)
-        past = await self._service.read_at(entity.stream, old_us, old_us)
+        past = await self._engine.read_at(entity.stream, old_us, old_us)
         if past is None:
             return list(found)
         values, _ = org.reading.values(past, old_us, {})
@@ -164,19 +162,19 @@ class Looker:
         return [event for event in found if event.type != ALERT_RAISED or event.payload.rule not in quiet]
 
     async def _live(self, stream: Stream) -> FoldedEntity | None:
-        return cast("FoldedEntity | None", (await self._service.host.look([stream]))[0])
+        return cast("FoldedEntity | None", (await self._engine.host.look([stream]))[0])
 
     async def _market_values(self, org: OrgAlerts) -> dict[str, Any]:
         if not org.reading.reads_market:
             return {}
-        values, until_us = await org.reading.market(self._service.markets.of(org.org.name))
+        values, until_us = await org.reading.market(self._markets.of(org.org.name))
         self._market_until_us[org.org.name] = until_us
         return values
 
     async def _record(self, events: Sequence[NewEvent]) -> None:
         """What another looker has written already, or a person, is a duplicate, or refused; both are as good."""
         if events:
-            await self._service.ingest.record(events)
+            await self._engine.ingest.record(events)
 
 
 def _book(entity: FoldedEntity) -> AlertBook | None:

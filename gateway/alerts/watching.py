@@ -12,27 +12,26 @@ How one is looked at, and when again, is ``gateway.alerts.looking``.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from eventstore.event import Event, Stream
+from eventstore.store import EventStore
 from gateway.alerts.deliveries import Counts, OrgDeliveries
 from gateway.alerts.looking import SLICE, Looker
 from gateway.alerts.occasions import Marked
 from gateway.alerts.org_alerts import OrgAlerts
 from gateway.alerts.posting import Poster
+from gateway.engine import Engine
+from gateway.market import Markets
 from gateway.orgs import Org
-from kernel.clock import Clock
+from gateway.scoring.scores import Scores
 from kernel.errors import LeadwheelError
 from kernel.settings_scoring import DEFAULT_CONFIGURATION
 from kernel.times import SECOND_US
 from projections.aggregators.runtime import BEFORE
 from scoring.alert_board import AlertBoard
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 _AT_ONCE = 200  # leads of one kind of occasion in a tick
 _PAGE = 1000
@@ -71,16 +70,21 @@ class Scan:
 
 
 class Alerts:
-    """The worker, for all orgs of a service. ``tick`` does a part of what is due now, ``settle`` all of it."""
+    """The worker, for all orgs of a service. ``tick`` does a part of what is due now, ``settle`` all of it.
 
-    def __init__(self, service: "Service", clock: Clock) -> None:
-        self._service, self._clock = service, clock
-        self._settings = service.settings.alerts
+    Parameters
+    ----------
+    shared_store : of what all leads share, where the rules are.
+    """
+
+    def __init__(self, engine: Engine, *, scores: Scores, markets: Markets, shared_store: EventStore) -> None:
+        self._engine, self._scores, self._shared_store = engine, scores, shared_store
+        self._settings, self._clock = engine.settings.alerts, engine.clock
         self._orgs: dict[str, OrgAlerts] = {}
         self._scans: dict[str, Scan] = {}
         self._scanned_us: dict[str, int] = {}  # when the last look at all leads of an org began
-        self._poster = Poster(clock)
-        self._looker = Looker(service, clock)
+        self._poster = Poster(engine.clock)
+        self._looker = Looker(engine, markets)
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self.posted = Counts()
@@ -104,7 +108,7 @@ class Alerts:
             found = self._orgs[org.name] = self._new(org)
             found.must_scan = True
         if not (found.is_loaded and found.rules.is_loaded):
-            await found.load(self._service.store, self._service.shared.store)
+            await found.load(self._engine.store, self._shared_store)
         return found
 
     def forget(self, stream: Stream, number: int) -> None:
@@ -168,7 +172,7 @@ class Alerts:
     async def tick(self) -> bool:
         """Look at some of the leads that are due; whether there may be more."""
         async with self._turn:
-            for org in list(self._service.orgs.values()):
+            for org in list(self._engine.orgs.values()):
                 alerts = await self.of(org)
                 if not alerts.deliveries.is_open:
                     alerts.deliveries.start()
@@ -187,8 +191,8 @@ class Alerts:
             board,
             org.settings.webhooks,
             poster=self._poster,
-            store=self._service.store,
-            ingest=self._service.ingest,
+            store=self._engine.store,
+            ingest=self._engine.ingest,
             clock=self._clock,
             counts=self.posted,
         )
@@ -202,7 +206,7 @@ class Alerts:
         if not due:
             return self._looker.is_behind
         try:
-            infos = await self._service.store.streams_of(due)
+            infos = await self._engine.store.streams_of(due)
             by_org: dict[str, list[Stream]] = {}
             for info in infos:
                 if info is not None:
@@ -284,13 +288,13 @@ class Alerts:
         name = org.org.name
         if org.reading.reads_leads or org.reading.reads_market:
             after = 0
-            while page := await self._service.store.list_streams(after_number=after, limit=_PAGE):
+            while page := await self._engine.store.list_streams(after_number=after, limit=_PAGE):
                 known = [each.stream for each in page if each.is_known and _is_lead_of(each.stream, name)]
                 for chunk in _chunks(known):
                     yield chunk
                 after = page[-1].number
             return
-        ranking = (await self._service.scores.of(org.org)).ranking(DEFAULT_CONFIGURATION)
+        ranking = (await self._scores.of(org.org)).ranking(DEFAULT_CONFIGURATION)
         opened = (alert.lead for alert in org.board.newest_first() if alert.state != "resolved")
         for chunk in _chunks([Stream(name, "lead", lead) for lead in dict.fromkeys([*ranking.leads(), *opened])]):
             yield chunk

@@ -50,7 +50,7 @@ async def serve(settings: Settings, directory: Path, *, clock: Clock) -> int:
     node = await open_node(settings, directory, clock=clock)
     settle_in()
     front = Front(node, front_options(settings))
-    node.shared.recorder, node.shared.claims = ForwardingRecorder(front), ClaimsAtHome(front)
+    node.shared.recorder, node.shared.decider.claims = ForwardingRecorder(front), ClaimsAtHome(front)
     try:
         check_binding(settings, node.shared.keyring.is_open)
         topics = NodeTopics(front)

@@ -4,17 +4,19 @@ The part in which that stream stands is the id's *home*. A lead of another part 
 its claim. A claim says that a decision may be made, not that it was: only the part of its lead knows that.
 """
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NamedTuple, Protocol
 
 from bandit.events import DECISION_CLAIMED, DecisionClaimed, decision_stream, payload_of
 from eventstore.event import Stream
 from eventstore.store import EventStore
 from gateway.orgs import Org
 
-if TYPE_CHECKING:
-    from gateway.service import Service
-
 State = Literal["granted", "made", "claimed"]
+
+#: The claim of an id that holds now, if this is its home; no other one is granted there meanwhile.
+Granting = Callable[[Org, str], AbstractAsyncContextManager[DecisionClaimed | None]]
 
 
 class Held(NamedTuple):
@@ -31,12 +33,12 @@ class Held(NamedTuple):
 class Claims(Protocol):
     """Whose ids are, among all parts of the log."""
 
-    async def claim(self, service: "Service", org: Org, stream: Stream, decision_id: str) -> None:
+    async def claim(self, granting: Granting, org: Org, stream: Stream, decision_id: str) -> None:
         """Returns when a decision of this stream may be written under the id, and nobody else's.
 
         Parameters
         ----------
-        service : that has the stream. Its turn for the id is held meanwhile.
+        granting : where the stream is, whose turn for the id is held meanwhile.
 
         Raises
         ------

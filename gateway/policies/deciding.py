@@ -9,7 +9,7 @@ when all is chosen and before it is written.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from actors.ingest import Receipt
 from bandit.deciding import Decision, Request, answer, check_request
@@ -24,27 +24,41 @@ from bandit.events import (
 )
 from eventstore.event import Event, Stream
 from eventstore.store import Refused
+from gateway.engine import Engine
+from gateway.market import Markets
 from gateway.orgs import Org
-from gateway.policies.claiming import Held, claim_of
+from gateway.policies.claiming import Claims, Held, claim_of
 from gateway.policies.context import ContextPlan, market_values
-from gateway.policies.policies import OrgPolicies, policy_key
+from gateway.policies.policies import OrgPolicies, Policies, policy_key
 from gateway.policies.rounds import Asking, Rounds, Wanted
 from gateway.problems import Invalid, Problem
 from kernel.errors import InvalidDefinition
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 _Key = TypeVar("_Key")
 _NO_MARKET: Mapping[str, Sequence[Any]] = {}
 
 
 class Decider:
-    """Decides for all orgs of a service."""
+    """Decides for all orgs of a service.
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
-        self._rounds = Rounds(service)
+    Parameters
+    ----------
+    shared : the decider of what all leads share, where that is another one.
+
+    Attributes
+    ----------
+    claims : whose ids are, where the log is divided: asked of the shared one.
+    counts : of decisions, by their reason.
+    """
+
+    def __init__(
+        self, engine: Engine, *, policies: Policies, markets: Markets, shared: "Decider | None" = None
+    ) -> None:
+        self._engine, self._policies, self._markets = engine, policies, markets
+        self._shared = shared or self
+        self._rounds = Rounds(engine, policies)
+        self.claims: Claims | None = None
+        self.counts = {"explore": 0, "exploit": 0, "holdout": 0, "forced": 0}
         self._turns: dict[Stream, tuple[asyncio.Lock, int]] = {}
         self._named: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
         self._granting: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
@@ -58,14 +72,13 @@ class Decider:
             ``invalid_body``, ``policy_not_found``, ``decision_conflict``, ``no_eligible_arm``.
         StoreUnavailable, IntakeFull
         """
-        service = self._service
         if request.decision_id is None:
-            return await self.decide_new(org, name, request, service.ids.uuid7())
+            return await self.decide_new(org, name, request, self._engine.ids.uuid7())
         check(request)
-        policies = service.policies.loaded(org) or await service.policies.of(org)
+        policies = self._policies.loaded(org) or await self._policies.of(org)
         plan = await policies.current(name)
         async with turn(self._named, (org.name, request.decision_id)):
-            event = await service.store.find(org.name, decision_event_id(request.decision_id))
+            event = await self._engine.store.find(org.name, decision_event_id(request.decision_id))
             if event is not None:
                 return answer(_same(event, name, request))
             return answer(await self._made(policies, name, plan, request, request.decision_id, is_named=True))
@@ -73,8 +86,7 @@ class Decider:
     async def decide_new(self, org: Org, name: str, request: Request, decision_id: str) -> Decision:
         """Decide under an id that was just made, and that nobody else can have used. Raises as ``decide``."""
         check(request)
-        service = self._service
-        policies = service.policies.loaded(org) or await service.policies.of(org)
+        policies = self._policies.loaded(org) or await self._policies.of(org)
         return answer(await self._made(policies, name, await policies.current(name), request, decision_id))
 
     def is_deciding(self, org: str, decision_id: str) -> bool:
@@ -92,20 +104,20 @@ class Decider:
         async with self.granting(org, decision_id) as held:
             if self.is_deciding(org.name, decision_id):  # not waited for: what it waits for may wait for this
                 return Held("made")
-            if await self._service.store.find(org.name, decision_event_id(decision_id)) is not None:
+            if await self._engine.store.find(org.name, decision_event_id(decision_id)) is not None:
                 return Held("made")
             if held is not None and held.lead != wanted.lead and held.turn != instead:
                 return Held("claimed", held.lead, held.turn)
             if held != wanted:
                 stream = decision_stream(org.name, None, decision_id)
-                await self._service.ingest.record([claim_event(stream, wanted, self._service.clock.now_us())])
+                await self._engine.ingest.record([claim_event(stream, wanted, self._engine.clock.now_us())])
             return Held("granted", wanted.lead, wanted.turn)
 
     @asynccontextmanager
     async def granting(self, org: Org, decision_id: str) -> AsyncIterator[DecisionClaimed | None]:
         """The claim of an id that holds now, at its home, here; no other one is granted meanwhile."""
         async with turn(self._granting, (org.name, decision_id)):
-            yield await claim_of(self._service.store, org.name, decision_id)
+            yield await claim_of(self._engine.store, org.name, decision_id)
 
     async def _made(
         self,
@@ -119,7 +131,7 @@ class Decider:
     ) -> DecisionMade:
         """``is_named``: by a caller, so that others may have used the id."""
         stream = decision_stream(policies.org.name, request.lead, decision_id)
-        is_claimed = is_named and self._service.shared.claims is not None
+        is_claimed = is_named and self._shared.claims is not None
         wanted = Wanted(policies, name, request, stream, decision_id, is_claimed)
         if request.lead is None or not plan.limits_weeks:
             return await self._write(wanted, plan)
@@ -127,12 +139,12 @@ class Decider:
             return await self._write(wanted, plan)
 
     async def _write(self, wanted: Wanted, plan: ContextPlan) -> DecisionMade:
-        service, activity = self._service, self._service.policies.activity
+        engine, activity = self._engine, self._policies.activity
         policies, name, _, stream, decision_id, is_claimed = wanted
         key = policy_key(policies.org, name)
         while True:
-            market = await market_values(service.markets.of(stream.org), plan.subjects) if plan.subjects else _NO_MARKET
-            is_known = service.awake(stream) is not None or await self._is_known(stream)
+            market = await market_values(self._markets.of(stream.org), plan.subjects) if plan.subjects else _NO_MARKET
+            is_known = engine.awake(stream) is not None or await self._is_known(stream)
             asking = Asking(wanted, plan, market=market, is_lead_known=is_known)
             self._rounds.add(asking)
             try:
@@ -150,18 +162,18 @@ class Decider:
         if isinstance(outcome, Refused):
             activity.release(key, decision_id)
             raise conflict(decision_id)
-        service.decided[asking.made.reason] += 1
+        self.counts[asking.made.reason] += 1
         return cast("DecisionMade", payload_of(outcome.event)) if outcome.is_duplicate else asking.made
 
     async def _claim_and_write(self, org: Org, stream: Stream, made: DecisionMade) -> Receipt:
-        service, decided_us = self._service, self._service.clock.now_us()
-        if service.shared.claims is not None:
-            await service.shared.claims.claim(service, org, stream, made.decision_id)
-        return await service.ingest.submit([decision_event(stream, made, decided_us)])
+        decided_us = self._engine.clock.now_us()
+        if self._shared.claims is not None:
+            await self._shared.claims.claim(self.granting, org, stream, made.decision_id)
+        return await self._engine.ingest.submit([decision_event(stream, made, decided_us)])
 
     async def _is_known(self, stream: Stream) -> bool:
         """Whether there is a lead with events; it is in memory then."""
-        return stream.kind == "lead" and (await self._service.wake([stream]))[0] is not None
+        return stream.kind == "lead" and (await self._engine.wake([stream]))[0] is not None
 
 
 def check(request: Request) -> None:

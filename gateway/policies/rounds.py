@@ -11,7 +11,7 @@ that comes alone is a round by itself.
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from actors.ingest import Receipt
 from bandit.deciding import Asked, Request, decide_many
@@ -19,14 +19,12 @@ from bandit.events import DecisionMade, decision_event
 from bandit.guardrails import Known, with_others
 from bandit.ledger import NO_DECISIONS, Ledger, LedgerKind, WeekCounts
 from eventstore.event import Stream
+from gateway.engine import Engine
 from gateway.policies.context import ContextPlan
-from gateway.policies.policies import OrgPolicies, policy_key
+from gateway.policies.policies import OrgPolicies, Policies, policy_key
 from gateway.problems import Problem
 from kernel.errors import NobodyEligible
 from projections.entity import FoldedEntity
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 #: In one go: a few milliseconds.
 _ROUND_MAX = 32
@@ -74,8 +72,8 @@ class Asking:
 class Rounds:
     """Decides for all policies of a service."""
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
+    def __init__(self, engine: Engine, policies: Policies) -> None:
+        self._engine, self._policies = engine, policies
         self._waiting: deque[Asking] = deque()
         self._is_due = False
 
@@ -88,7 +86,7 @@ class Rounds:
 
     def _gather(self) -> None:
         """A round that is not full waits for the append under way, behind which its own would wait anyway."""
-        if len(self._waiting) >= _ROUND_MAX or not self._service.ingest.join_next(self._run):
+        if len(self._waiting) >= _ROUND_MAX or not self._engine.ingest.join_next(self._run):
             self._run()
 
     def _run(self) -> None:
@@ -120,7 +118,7 @@ class Rounds:
                 self._decide(policies, name, [asking])
 
     def _make(self, policies: OrgPolicies, name: str, all_asking: Sequence[Asking]) -> None:
-        service, now_us = self._service, self._service.clock.now_us()
+        now_us = self._engine.clock.now_us()
         entity = policies.awake(name)
         plan = None if entity is None else policies.plan(name, entity)
         current: list[tuple[Asking, Asked]] = []
@@ -134,7 +132,7 @@ class Rounds:
         if plan is None or entity is None or not current:
             return
         decided = decide_many(plan.policy, policies.model(entity), [asked for _, asked in current])
-        key, activity, ingest = policy_key(policies.org, name), service.policies.activity, service.ingest
+        key, activity, ingest = policy_key(policies.org, name), self._policies.activity, self._engine.ingest
         for (asking, _), made in zip(current, decided, strict=True):
             if isinstance(made, NobodyEligible):
                 asking.fail(_nobody(made))
@@ -155,18 +153,18 @@ class Rounds:
     def _lead(self, asking: Asking) -> FoldedEntity | None:
         """The lead in memory; one without events where nobody has heard of it, or nobody was named."""
         stream = asking.wanted.stream
-        lead = self._service.awake(stream)
-        return self._service.empty(stream) if lead is None and not asking.is_lead_known else lead
+        lead = self._engine.awake(stream)
+        return self._engine.empty(stream) if lead is None and not asking.is_lead_known else lead
 
     def _known(self, asking: Asking, plan: ContextPlan, lead: FoldedEntity, now_us: int) -> Known:
         lead.read(now_us)
         context = plan.vector(lead, asking.market)
         if not plan.policy.is_limited:
             return Known(_NOTHING.get, context, NO_DECISIONS, _NOTHING)
-        service, rails = self._service, plan.policy.policy.guardrails
-        today = service.policies.activity.today(policy_key(asking.wanted.policies.org, asking.wanted.policy), now_us)
-        if service.part.parts > 1:
-            today = with_others(today, rails.per_day, *service.part)
+        rails = plan.policy.policy.guardrails
+        today = self._policies.activity.today(policy_key(asking.wanted.policies.org, asking.wanted.policy), now_us)
+        if self._engine.part.parts > 1:
+            today = with_others(today, rails.per_day, *self._engine.part)
         week = week_of(lead, asking.wanted.policy, now_us) if plan.limits_weeks else NO_DECISIONS
         return Known(plan.conditions(lead, asking.market).get, context, week, today)
 

@@ -75,7 +75,7 @@ def work_of(service: Service, org: Org, wanted: JobRequest) -> Work:
 
     async def work(job: Job) -> dict[str, Any]:
         if wanted.kind == "train":
-            return await train_org(service, job, org, wanted.training or TrainingRequest())
+            return await train_org(service, service.models, job, org, wanted.training or TrainingRequest())
         if wanted.policies:
             return await replay_policies(service, job, org)
         return await (

@@ -7,9 +7,9 @@ what explains is loaded, in a thread.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from eventstore.event import Event
 from eventstore.store import EventStore
 from eventstore.system import org_stream
+from gateway.engine import Engine
 from gateway.orgs import Org
 from gateway.problems import Problem
 from kernel.errors import LeadwheelError, ModelCorrupt, ModelNotFound
@@ -28,10 +29,6 @@ from scoring.model import FAMILIES, Card, Family
 from scoring.promotion import MODEL_PROMOTED, ModelPromoted, Promotions
 from scoring.registry import Version
 from scoring.trained import Models, Trained
-
-if TYPE_CHECKING:
-    from gateway.scoring.scores import Scores
-    from gateway.service import Service
 
 DIRECTORY = "models"  #: of the models of all organisations, in the data directory
 _PAGE = 1000
@@ -246,21 +243,20 @@ class ScoringModels:
     directory : the data directory; None: nothing is on disk, so there are none.
     """
 
-    def __init__(self, service: "Service", directory: Path | None) -> None:
-        self._service = service
+    def __init__(self, engine: Engine, directory: Path | None) -> None:
+        self._engine = engine
         self._directory = None if directory is None else directory / DIRECTORY
         self._orgs: dict[str, OrgModels] = {}
         self._reading: dict[str, asyncio.Lock] = {}
-        self._users: list[Scores] = []
+        self._users: list[Callable[[OrgModels], None]] = []
         self._following: set[asyncio.Task[None]] = set()
 
-    def use_in(self, scores: "Scores") -> None:
-        """Tell these predictions, too, when other models are in use."""
-        self._users.append(scores)
+    def tell(self, use: Callable[[OrgModels], None]) -> None:
+        """From now on tell this one, too, when an org has other models in use."""
+        self._users.append(use)
 
-    def stop_using(self, scores: "Scores") -> None:
-        """Tell them no more."""
-        self._users = [each for each in self._users if each is not scores]
+    def tell_no_more(self, use: Callable[[OrgModels], None]) -> None:
+        self._users.remove(use)
 
     def fold(self, event: Event) -> None:
         """An event of an org's stream was delivered."""
@@ -268,7 +264,7 @@ class ScoringModels:
         if found is None:
             return
         found.fold(event)
-        if event.type == MODEL_PROMOTED and not self._service.is_leading:  # promoted where the log is written
+        if event.type == MODEL_PROMOTED and not self._engine.is_leading:  # promoted where the log is written
             task = asyncio.get_running_loop().create_task(self._follow(found), name="models-follow")
             self._following.add(task)
             task.add_done_callback(self._following.discard)
@@ -296,7 +292,7 @@ class ScoringModels:
             if org.name not in self._orgs:
                 directory = None if self._directory is None else self._directory / org.name
                 found = OrgModels(org, directory)
-                await found.refresh(self._service.store)
+                await found.refresh(self._engine.store)
                 self._orgs[org.name] = found
             return self._orgs[org.name]
 
@@ -316,9 +312,9 @@ class ScoringModels:
             if org.settings.scoring_of(version.config) is None:
                 raise Problem("configuration_not_found", f"no scoring configuration {version.config}")
             await asyncio.to_thread(models.read, model_id)  # a file that is no good is told before it is in use
-            event = models.promotions.promote(org.name, version, self._service.clock.now_us())
+            event = models.promotions.promote(org.name, version, self._engine.clock.now_us())
             if event is not None:
-                await self._service.ingest.record([event])
+                await self._engine.ingest.record([event])
             return await self._in_use(models, model_id)
 
     async def roll_back(self, org: Org, model_id: str) -> ModelRecord:
@@ -336,12 +332,12 @@ class ScoringModels:
             champion = models.promotions.champion(version.family, version.config)
             if champion is None or champion.version != model_id:
                 raise Problem("model_not_in_use", f"{model_id} is not in use")
-            now_us = self._service.clock.now_us()
+            now_us = self._engine.clock.now_us()
             event = models.promotions.roll_back(org.name, version.family, now_us, config=version.config)
             before = models.promotions.before(version.family, version.config)
             if event is None or before is None:
                 raise Problem("model_not_in_use", f"no model was in use before {model_id}")
-            await self._service.ingest.record([event])
+            await self._engine.ingest.record([event])
             return await self._in_use(models, before.version)
 
     async def records(self, org: Org) -> list[ModelRecord]:
@@ -354,11 +350,9 @@ class ScoringModels:
         return next(each for each in records if each.id == model_id)
 
     async def _put_to_use(self, models: OrgModels) -> None:
-        await models.refresh(self._service.store)
-        for each in self._users:
-            scores = each.loaded(models.org.name)
-            if scores is not None:
-                scores.use(models.models)
+        await models.refresh(self._engine.store)
+        for use in self._users:
+            use(models)
 
 
 def _family(model_id: str) -> str:

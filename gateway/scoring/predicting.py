@@ -6,12 +6,12 @@ What is computed, is computed in a thread of its own where there are models; rul
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from eventstore.event import Event, NewEvent, Stream
 from eventstore.store import Refused
+from gateway.engine import Engine
 from gateway.llm import LanguageModel
 from gateway.lookback import look_back
 from gateway.problems import Problem
@@ -37,9 +37,6 @@ from scoring.prediction import (
 )
 from scoring.rules import rule_score
 
-if TYPE_CHECKING:
-    from gateway.service import Service
-
 #: Leads predicted at a time: by rules 2 ms, of the loop; by models 25 ms, of their thread.
 _BY_RULES, _BY_MODELS = 20, 50
 
@@ -49,8 +46,8 @@ _VALIDATED: msgspec.json.Decoder[PredictionValidated] = msgspec.json.Decoder(Pre
 class Predictor:
     """Makes predictions for all orgs of a service."""
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._language_models: dict[tuple[str, str], LanguageModel] = {}
         self._judging: dict[str, asyncio.Lock] = {}  # by org: a verdict says which one it replaces
         self._worker: Worker | None = None
@@ -73,10 +70,10 @@ class Predictor:
         StoreUnavailable, IntakeFull
         """
         scorer = scores.scorer(configuration)
-        entity = await self._service.read(Stream(scores.org.name, "lead", lead))
+        entity = await self._engine.read(Stream(scores.org.name, "lead", lead))
         if entity is None:
             raise Problem("lead_not_found", f"no lead {lead}")
-        known = scores.lead(entity, self._service.clock.now_us())
+        known = scores.lead(entity, self._engine.clock.now_us())
         entry = None if is_forced else current_entry(entity, scorer, known, rules_only=rules_only)
         if entry is not None:
             return await self.stored(scores.org.name, entry)
@@ -136,7 +133,7 @@ class Predictor:
     async def event(self, org: str, prediction: str) -> tuple[Event, PredictionType]:
         """The event that a prediction stands in. Raises ``Problem`` (``prediction_not_found``)."""
         found = parse_prediction_id(prediction)
-        event = None if found is None else await self._service.store.find(org, found.event_id)
+        event = None if found is None else await self._engine.store.find(org, found.event_id)
         if found is None or event is None:
             raise Problem("prediction_not_found", f"no prediction {prediction}")
         return event, found.type
@@ -151,18 +148,18 @@ class Predictor:
         async with self._judging.setdefault(org, asyncio.Lock()):
             previous, opinions = await self._verdicts(org, prediction)
             if previous is None or previous != verdict:
-                now_us = self._service.clock.now_us()
+                now_us = self._engine.clock.now_us()
                 new = opinion_event(event, predicted, verdict, previous=previous, place=opinions + 1, at_us=now_us)
-                await self._service.ingest.submit([new])
+                await self._engine.ingest.submit([new])
         return record(event, predicted, verdict)
 
     async def _verdicts(self, org: str, prediction: str) -> tuple[Verdict | None, int]:
         """The verdict in force, and how many people have given."""
         found: list[Event] = []
-        while event := await self._service.store.find(org, opinion_event_id(prediction, len(found) + 1)):
+        while event := await self._engine.store.find(org, opinion_event_id(prediction, len(found) + 1)):
             found.append(event)
         opinions = len(found)
-        outcome = await self._service.store.find(org, outcome_event_id(prediction))
+        outcome = await self._engine.store.find(org, outcome_event_id(prediction))
         latest = max([*found, *([outcome] if outcome else [])], key=lambda each: each.position, default=None)
         return (None if latest is None else _VALIDATED.decode(latest.data).verdict), opinions
 
@@ -172,11 +169,11 @@ class Predictor:
         A language model may have answered two requests of one microsecond differently.
         """
         new = made_event(stream, made, made_us)
-        receipt = await self._service.ingest.submit([new])
+        receipt = await self._engine.ingest.submit([new])
         outcome = receipt.outcomes[0]
         if not isinstance(outcome, Refused):
             return outcome.event
-        stored = await self._service.store.find(stream.org, new.id)
+        stored = await self._engine.store.find(stream.org, new.id)
         if stored is None:
             raise AssertionError(f"{stream}: {new.id} was refused, and stands nowhere")
         return stored
@@ -189,14 +186,14 @@ class Predictor:
         if rules_only or not settings.language_model.enabled:
             return {}, {}
         asked = self._language_models.setdefault(
-            (scores.org.name, configuration), LanguageModel(settings, self._service.clock)
+            (scores.org.name, configuration), LanguageModel(settings, self._engine.clock)
         )
         scored = rule_score(lead.values, settings.weights)
         found = await asked.estimate(await self._facts(scores, lead, settings.language_model.prompt_chars), scored)
         return ({lead.id: found}, {}) if isinstance(found, Estimate) else ({}, {lead.id: FAILURES[found]})
 
     async def _facts(self, scores: OrgScores, lead: Lead, max_chars: int) -> str:
-        past = await look_back(self._service, Stream(scores.org.name, "lead", lead.id))
+        past = await look_back(self._engine, Stream(scores.org.name, "lead", lead.id))
         if past is None:
             return ""
         steps = scores.org.prompter.block(lead.id, past.events, lead.at_us, max_chars, dead=past.dead)

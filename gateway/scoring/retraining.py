@@ -8,28 +8,24 @@ became of it.
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from eventstore.event import Stream
 from eventstore.store import EventStore
-from gateway.jobs import Job
+from gateway.engine import Engine
+from gateway.jobs import Job, Jobs
 from gateway.orgs import Org
 from gateway.problems import Problem
-from gateway.scoring.models import ModelDrift, OrgModels
+from gateway.scoring.models import ModelDrift, OrgModels, ScoringModels
 from gateway.scoring.training import TrainingRequest, train_org
-from kernel.clock import Clock
 from kernel.settings_scoring import DEFAULT_CONFIGURATION, RetrainingSettings
 from kernel.times import DAY_US, HOUR_US, format_time
 from scoring.drift import drift, drifted_share
 from scoring.features import FeatureSet, feature_set
 from scoring.model import FAMILIES, Card, Family, Matrix
 from scoring.registry import Version
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 _PAGE, _BATCH = 1000, 50  # leads listed, and read, at a time
 _SHOWN = 10  # columns of a drift that are told
@@ -41,8 +37,9 @@ _log = structlog.get_logger(__name__)
 class Retraining:
     """The worker; one per service. ``tick`` does what is due now."""
 
-    def __init__(self, service: "Service", clock: Clock, *, tick_s: float = 3600.0) -> None:
-        self._service, self._clock, self._tick_s = service, clock, tick_s
+    def __init__(self, engine: Engine, *, models: ScoringModels, jobs: Jobs, tick_s: float = 3600.0) -> None:
+        self._engine, self._models, self._jobs = engine, models, jobs
+        self._clock, self._tick_s = engine.clock, tick_s
         self._tried_us: dict[tuple[str, str, tuple[Family, ...]], int] = {}
         self._measured_us: dict[tuple[str, str], int] = {}  # org and model → when its drift was measured
         self._task: asyncio.Task[None] | None = None
@@ -68,10 +65,10 @@ class Retraining:
     async def tick(self) -> list[Job]:
         """Measure drift where it is time to, and start the trainings that are due, at most one per org."""
         started = []
-        for org in list(self._service.orgs.values()):
-            if not self._service.models.has_any(org):
+        for org in list(self._engine.orgs.values()):
+            if not self._models.has_any(org):
                 continue
-            models = await self._service.models.of(org)
+            models = await self._models.of(org)
             versions = await asyncio.to_thread(models.versions)
             for configuration in sorted({DEFAULT_CONFIGURATION, *org.settings.scoring}):
                 job = await self._look(org, models, versions, configuration)
@@ -124,10 +121,10 @@ class Retraining:
 
         async def work(job: Job) -> dict[str, object]:
             job.say(reasons)
-            return await train_org(self._service, job, org, wanted)
+            return await train_org(self._engine, self._models, job, org, wanted)
 
         try:
-            job = self._service.jobs.start("train", org.name, work, is_alone=False)
+            job = self._jobs.start("train", org.name, work, is_alone=False)
         except Problem:
             return None  # somebody has a training run at this moment; the next tick looks again
         self._tried_us[org.name, configuration, families] = self._clock.now_us()
@@ -172,11 +169,11 @@ class Retraining:
 
     async def _rows(self, org: Org, features: FeatureSet, most: int) -> Matrix:
         """Leads as they are now, spread over all in the order in which they came."""
-        streams = await _leads(self._service.store, org.name)
+        streams = await _leads(self._engine.store, org.name)
         chosen = streams[:: max(1, len(streams) // most)][:most]
         values = []
         for start in range(0, len(chosen), _BATCH):
-            for entity in await self._service.read_many(chosen[start : start + _BATCH]):
+            for entity in await self._engine.read_many(chosen[start : start + _BATCH]):
                 if entity is not None:
                     values.append(entity.values(features.selection))
                 await asyncio.sleep(0)

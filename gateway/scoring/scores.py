@@ -8,7 +8,6 @@ predictions of one lead are in its book, and every prediction in the log.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +15,7 @@ from eventstore.event import Event
 from eventstore.store import EventStore
 from gateway.orgs import Org
 from gateway.problems import Problem
+from gateway.scoring.models import OrgModels, ScoringModels
 from kernel.ids import Position
 from kernel.settings_scoring import ScoringSettings
 from projections.entity import FoldedEntity
@@ -25,9 +25,6 @@ from scoring.predicting import Lead, Scorer
 from scoring.prediction import payload_of
 from scoring.ranking import Ranking
 from scoring.trained import RULES_ONLY, Models
-
-if TYPE_CHECKING:
-    from gateway.scoring.models import ScoringModels
 
 _PAGE = 500
 #: Deliveries that may come twice do so soon.
@@ -114,15 +111,12 @@ class Scores:
     Parameters
     ----------
     models : those that predict.
-    on_loaded : told of an org when its predictions were read, before anybody is answered from them.
     """
 
-    def __init__(
-        self, store: EventStore, models: "ScoringModels", on_loaded: Callable[[OrgScores], Any] | None = None
-    ) -> None:
+    def __init__(self, store: EventStore, models: ScoringModels) -> None:
         self._store, self._models = store, models
-        models.use_in(self)
-        self._on_loaded = on_loaded
+        models.tell(self._use)
+        self._listeners: list[Callable[[OrgScores], None]] = []
         self._orgs: dict[str, OrgScores] = {}
         self._loading: dict[str, tuple[asyncio.Lock, OrgScores | None]] = {}
         self._waiting: dict[str, list[Event]] = {}
@@ -136,6 +130,19 @@ class Scores:
             found.fold(event)
         elif event.stream.org in self._waiting:
             self._waiting[event.stream.org].append(event)
+
+    def on_loaded(self, listener: Callable[[OrgScores], None]) -> None:
+        """Tell it of an org when its predictions were read, before anybody is answered from them."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Use other models no more."""
+        self._models.tell_no_more(self._use)
+
+    def _use(self, models: OrgModels) -> None:
+        found = self._orgs.get(models.org.name)
+        if found is not None:
+            found.use(models.models)
 
     def loaded(self, org: str) -> OrgScores | None:
         """Those of an org, if somebody has asked about it before."""
@@ -163,8 +170,8 @@ class Scores:
                 await _fold_all(scores, page)
                 before = page[-1].position
         await _fold_all(scores, [event for event in waiting if event.position > last])
-        if self._on_loaded is not None:
-            self._on_loaded(scores)
+        for listener in self._listeners:
+            listener(scores)
         for event in waiting:
             if event.position > last:
                 scores.fold(event)

@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -18,10 +18,11 @@ from msgspec import Meta
 from eventstore.event import Event, Stream
 from eventstore.store import EventStore
 from eventstore.system import is_system_id
+from gateway.engine import Engine
 from gateway.jobs import Job, Progress
 from gateway.orgs import Org
 from gateway.problems import Problem, invalid_parameter
-from gateway.scoring.models import OrgModels
+from gateway.scoring.models import OrgModels, ScoringModels
 from gateway.scoring.orders import LENGTH, End, Failed, FromTrainer, Made, Order, Part, Row, Told, framed
 from kernel.errors import TooFewRows, TrainingFailed
 from kernel.settings_scoring import DEFAULT_CONFIGURATION, ScoringSettings
@@ -29,9 +30,6 @@ from scoring.features import feature_set
 from scoring.model import Card, Family
 from scoring.registry import version
 from scoring.request import Report, Request
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 PAGE = 50  # leads read in one hop: more would hold up the loop that hands them on
 #: Events that are encoded in one go: about a millisecond.
@@ -88,10 +86,12 @@ def check_training(org: Org, wanted: TrainingRequest) -> ScoringSettings:
     return settings
 
 
-async def train_org(service: "Service", job: Job, org: Org, wanted: TrainingRequest) -> dict[str, Any]:
+async def train_org(
+    engine: Engine, scoring_models: ScoringModels, job: Job, org: Org, wanted: TrainingRequest
+) -> dict[str, Any]:
     """Train, write what was trained, and promote it if that is wanted. Raises ``ScoringError``, ``Problem``."""
     settings = check_training(org, wanted)
-    models = await service.models.of(org)
+    models = await scoring_models.of(org)
     directory = models.directory
     if directory is None:
         raise Problem("model_refused", "the service keeps everything in memory, and models in a data directory only")
@@ -101,7 +101,7 @@ async def train_org(service: "Service", job: Job, org: Org, wanted: TrainingRequ
         job.progress = Progress(done, total, "leads" if phase == "rows" else f"steps of {phase}")
 
     report("rows", 0, None)
-    streams, until_us = await survey(service.store, org.name)
+    streams, until_us = await survey(engine.store, org.name)
     if not streams:
         raise TooFewRows("no lead has an event", 0)
     order = Order(
@@ -114,10 +114,10 @@ async def train_org(service: "Service", job: Job, org: Org, wanted: TrainingRequ
         directory=str(directory),
         config=wanted.config,
         until_us=until_us,
-        now_us=service.clock.now_us(),
+        now_us=engine.clock.now_us(),
         leads=len(streams),
     )
-    made = await trained(order, service.store, streams, report)
+    made = await trained(order, engine.store, streams, report)
     saved = [await asyncio.to_thread(version, directory, each) for each in made.models]
     for family, reason in made.refused.items():
         job.say(f"{family}: not trained: {reason}")
@@ -128,7 +128,7 @@ async def train_org(service: "Service", job: Job, org: Org, wanted: TrainingRequ
         if wanted.promote == "always" or (wanted.promote == "better" and _is_better(each.card, in_use))
     ]
     for model_id in better:
-        await service.models.promote(org, model_id)
+        await scoring_models.promote(org, model_id)
         job.say(f"{model_id} is in use")
     return {
         "config": wanted.config,

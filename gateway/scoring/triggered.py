@@ -9,15 +9,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from eventstore.event import Event, Stream
-from gateway.scoring.predicting import current_entry, making
-from gateway.scoring.scores import OrgScores
-from kernel.clock import Clock
+from gateway.engine import Engine
+from gateway.scoring.predicting import Predictor, current_entry, making
+from gateway.scoring.scores import OrgScores, Scores
 from kernel.errors import LeadwheelError
 from kernel.settings_scoring import DEFAULT_CONFIGURATION
 from kernel.times import MINUTE_US, SECOND_US
@@ -25,9 +24,6 @@ from scoring.events import PREDICTION_MADE
 from scoring.predicting import Lead
 from scoring.prediction import payload_of
 from scoring.triggers import is_old, triggers
-
-if TYPE_CHECKING:
-    from gateway.service import Service
 
 _BATCH = 50
 _MARKED_MAX = 100_000
@@ -37,8 +33,10 @@ _log = structlog.get_logger(__name__)
 class Triggered:
     """The worker; one per service. ``tick`` does what is due now."""
 
-    def __init__(self, service: "Service", clock: Clock, *, tick_s: float = 1.0) -> None:
-        self._service, self._clock, self._tick_s = service, clock, tick_s
+    def __init__(self, engine: Engine, *, scores: Scores, predictor: Predictor, tick_s: float = 1.0) -> None:
+        self._engine, self._scores, self._predictor = engine, scores, predictor
+        self._clock, self._tick_s = engine.clock, tick_s
+        scores.on_loaded(self._load)
         self._types: dict[str, frozenset[str]] = {}
         self._marked: OrderedDict[tuple[Stream, str], tuple[int, str]] = OrderedDict()
         #: By org and configuration, so that the budget of one keeps none of another waiting.
@@ -59,7 +57,7 @@ class Triggered:
         if event.type == PREDICTION_MADE:
             self._note_made(event)
             return
-        org = self._service.orgs[event.stream.org]
+        org = self._engine.orgs[event.stream.org]
         for name in {DEFAULT_CONFIGURATION, *org.settings.scoring}:
             settings = org.settings.scoring_of(name)
             if settings is None or not triggers(event, settings, org.settings.trigger_max_age_s * SECOND_US):
@@ -70,13 +68,13 @@ class Triggered:
 
     def _types_of(self, org: str) -> frozenset[str]:
         """The types that mean anything here, in any configuration of an org: most events are of none."""
-        settings = self._service.orgs[org].settings
+        settings = self._engine.orgs[org].settings
         scoring = [settings.scoring_of(name) for name in {DEFAULT_CONFIGURATION, *settings.scoring}]
         types = {PREDICTION_MADE}.union(*(each.triggers for each in scoring if each is not None))
         self._types[org] = found = frozenset(types)
         return found
 
-    def load(self, scores: OrgScores) -> None:
+    def _load(self, scores: OrgScores) -> None:
         """An org's predictions were read: they grow old, too."""
         for configuration, ranking in scores.rankings():
             for standing in ranking.best(len(ranking)):
@@ -105,11 +103,11 @@ class Triggered:
         heappush(self._aging.setdefault((org, configuration), []), (made_us, lead))
 
     async def _run(self) -> None:
-        unread = list(self._service.orgs.values())
+        unread = list(self._engine.orgs.values())
         while True:
             try:
                 while unread:
-                    await self._service.scores.of(unread[-1])
+                    await self._scores.of(unread[-1])
                     unread.pop()
                 await self.tick()
             except LeadwheelError as error:
@@ -147,7 +145,7 @@ class Triggered:
     def _old(self, org: str, configuration: str, now_us: int) -> list[tuple[str, str]]:
         """The leads of a configuration whose prediction is old, the oldest first, as far as the budget goes."""
         aging, due = self._aging[org, configuration], []
-        settings = self._service.orgs[org].settings.scoring_of(configuration)
+        settings = self._engine.orgs[org].settings.scoring_of(configuration)
         if settings is None:
             del self._aging[org, configuration]
             return []
@@ -176,7 +174,7 @@ class Triggered:
 
     async def _predict(self, org: str, configuration: str, due: Sequence[tuple[str, str]]) -> int:
         try:
-            scores = await self._service.scores.of(self._service.orgs[org])
+            scores = await self._scores.of(self._engine.orgs[org])
             return await self._predict_changed(scores, configuration, dict(due))
         except LeadwheelError as error:
             self.failures += 1
@@ -185,7 +183,7 @@ class Triggered:
 
     async def _predict_changed(self, scores: OrgScores, configuration: str, causes: dict[str, str]) -> int:
         scorer = scores.scorer(configuration)
-        entities = await self._service.read_many([Stream(scores.org.name, "lead", lead) for lead in causes])
+        entities = await self._engine.read_many([Stream(scores.org.name, "lead", lead) for lead in causes])
         now_us = self._clock.now_us()
         changed: list[Lead] = []
         for entity in entities:
@@ -195,11 +193,11 @@ class Triggered:
             if current_entry(entity, scorer, lead) is None:
                 changed.append(lead)
             await asyncio.sleep(0)
-        found = await self._service.predictor.compute(scorer, changed, because="age")
+        found = await self._predictor.compute(scorer, changed, because="age")
         made = [
             msgspec.structs.replace(each, because=causes[lead.id]) for each, lead in zip(found, changed, strict=True)
         ]
         if made:
-            await self._service.ingest.record(making(scores, made, changed))
+            await self._engine.ingest.record(making(scores, made, changed))
         self.made += len(made)
         return len(made)

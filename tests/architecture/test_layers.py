@@ -1,7 +1,8 @@
 """Who imports whom, and where time and chance come from: proved by a walk over the syntax trees."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def rooms_imported(source: str) -> set[str]:
     return found
 
 
+def modules_imported(source: str, known: Iterable[str]) -> set[str]:
+    """Which of the known modules a module imports by their dotted names, for its types only or for more."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found.intersection(known)
+
+
 def uses_of_time_and_chance(source: str) -> list[str]:
     """Dotted names, with aliases resolved, that belong to the forbidden ones."""
     tree, aliases = ast.parse(source), {}
@@ -92,6 +104,21 @@ def test_rooms_of_nodes_stand_on_those_below(room: str) -> None:
 def test_the_walk_sees_rooms_and_what_stands_beside_them() -> None:
     source = "from gateway.nodes import node\nfrom gateway.nodes.group.layout import Layout\nfrom gateway.nodes.across import lists"
     assert rooms_imported(source) == {"node", "group", "across"}
+
+
+@pytest.mark.parametrize("package", [package for package in MAY_IMPORT if package != "projections"])
+def test_no_module_needs_what_needs_it(package: str) -> None:
+    """Not for its types either. In projections an expression and the writer of its source know each other."""
+    sources = {".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text() for path in modules(package)}
+    TopologicalSorter({name: modules_imported(source, sources) for name, source in sources.items()}).prepare()
+
+
+def test_the_walk_sees_circles_of_types() -> None:
+    whole = "from gateway.part import Part"
+    part = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from gateway import whole"
+    known = {"gateway.whole": whole, "gateway.part": part}
+    with pytest.raises(CycleError):
+        TopologicalSorter({name: modules_imported(source, known) for name, source in known.items()}).prepare()
 
 
 @pytest.mark.parametrize("package", [package for package in MAY_IMPORT if package != "kernel"])

@@ -62,7 +62,7 @@ class Fronted(Nodes):
         directory.mkdir(exist_ok=True)
         node = self.running[name] = await open_node(settings, directory, clock=self.clock, on_fatal=tell)
         front = Front(node)
-        node.shared.recorder, node.shared.claims = ForwardingRecorder(front), ClaimsAtHome(front)
+        node.shared.recorder, node.shared.decider.claims = ForwardingRecorder(front), ClaimsAtHome(front)
         client: Any = TestClient(TestServer(build_front_app(front), port=port))
         await client.server.start_server(auto_decompress=False)
         self._fronts[name] = front, client

@@ -198,11 +198,12 @@ async def test_nobody_decides_under_an_id_whose_home_is_away(nodes: Nodes) -> No
 
 async def test_an_id_from_before_claims_is_still_its_leads(nodes: Nodes) -> None:
     here, there = (await known(nodes, 0))[0], (await known(nodes, 1))[0]
-    claims, nodes.map.shared[0].claims = nodes.map.shared[0].claims, None
+    decider = nodes.map.shared[0].decider
+    claims, decider.claims = decider.claims, None
     names = [f"old{n}" for n in range(12)]
     for name in names:
         await decide(nodes.doors[0], here, decision_id=name)
-    nodes.map.shared[0].claims = claims
+    decider.claims = claims
     for name in names:
         assert (await ask(nodes.doors[2], there, name))[0] == 409
         assert (await nodes.doors[1].get(f"decisions/{name}"))[1]["lead"] == here

@@ -19,12 +19,13 @@ from eventstore.memory_snapshots import MemorySnapshots
 from eventstore.types import EventTypes
 from gateway.alerts.org_alerts import OrgAlerts
 from gateway.alerts.watching import Alerts
+from gateway.engine import Engine
 from gateway.market import Markets
 from gateway.orgs import Org, limits_of
-from gateway.service import Service
+from gateway.sharing import WHOLE
 from kernel.clock import VirtualClock
 from kernel.ids import IdSource
-from kernel.settings import AlertsSettings, OrgSettings, ServerSettings
+from kernel.settings import AlertsSettings, OrgSettings, ServerSettings, Settings
 from kernel.times import DAY_US, SECOND_US
 from projections.catalogue import Catalogue
 from projections.entity import FoldedEntities
@@ -70,19 +71,21 @@ class World:
             limits=ActorLimits(),
         )
         self.ingest = Ingest(store=store, host=self.host)
-        service: Any = SimpleNamespace(
-            settings=SimpleNamespace(alerts=AlertsSettings(marked_max=self.marked_max)),
-            orgs=_Orgs(self.org),
+        orgs: Any = _Orgs(self.org)
+        engine = Engine(
+            settings=Settings(alerts=AlertsSettings(marked_max=self.marked_max)),
+            clock=clock,
+            ids=IdSource(clock, 2),
+            orgs=orgs,
             store=store,
             host=self.host,
             ingest=self.ingest,
-            clock=clock,
-            scores=_NoScores(),
-            markets=Markets(lambda _: CATALOGUE, awake=_nobody, wake=_nobody, store=store, clock=clock),
+            part=WHOLE,
+            is_leading=True,
         )
-        service.shared = service
-        service.read_at = lambda stream, at_us, known_at_us: Service.read_at(service, stream, at_us, known_at_us)
-        self.alerts = Alerts(service, clock)
+        scores: Any = _NoScores()
+        markets = Markets(lambda _: CATALOGUE, awake=_nobody, wake=_nobody, store=store, clock=clock)
+        self.alerts = Alerts(engine, scores=scores, markets=markets, shared_store=store)
         self.host.tap(lambda events: [self.alerts.fold(event) for event in events])
 
     async def of(self) -> OrgAlerts:

@@ -13,7 +13,7 @@ from eventstore.event import Stream
 from gateway.nodes.forwarding.front import Front
 from gateway.nodes.forwarding.procedures import Procedure
 from gateway.orgs import Org
-from gateway.policies.claiming import Held, claim_of
+from gateway.policies.claiming import Granting, Held, claim_of
 from gateway.policies.deciding import conflict
 from gateway.service import Service
 
@@ -74,12 +74,12 @@ class ClaimsAtHome:
     def __init__(self, front: Front) -> None:
         self._front = front
 
-    async def claim(self, service: Service, org: Org, stream: Stream, decision_id: str) -> None:
+    async def claim(self, granting: Granting, org: Org, stream: Stream, decision_id: str) -> None:
         """As ``Claims`` says."""
         cluster = self._front.cluster
         home, own = home_of(self._front, org, decision_id), cluster.partition_of(stream)
         if home == own:
-            await self._claim_here(service, org, stream, home, decision_id)
+            await self._claim_here(granting, org, stream, home, decision_id)
             return
         wanted = DecisionClaimed(decision_id, stream.id, self._front.shared.ids.uuid7())
         instead = ""
@@ -92,9 +92,9 @@ class ClaimsAtHome:
             instead = held.turn
         raise conflict(decision_id)
 
-    async def _claim_here(self, service: Service, org: Org, stream: Stream, home: int, decision_id: str) -> None:
+    async def _claim_here(self, granting: Granting, org: Org, stream: Stream, home: int, decision_id: str) -> None:
         """The decision itself is to stand at home. From here on claims of others are refused there."""
-        async with service.decider.granting(org, decision_id) as held:
+        async with granting(org, decision_id) as held:
             pass  # one that is just being granted counts
         if held is None or (stream.kind == "lead" and held.lead == stream.id):
             return
