@@ -29,7 +29,7 @@ from gateway.sharing import Part
 from kernel.clock import VirtualClock
 from kernel.settings import Settings, StoreSettings
 from kernel.settings_sources import load_settings
-from tests.integration.service import NOW, Door
+from tests.integration.service import NOW, PATIENT, Door
 from tests.patience import eventually
 
 SECRET = " between ä nodes\n"
@@ -184,7 +184,7 @@ async def running_nodes(
     has_copies : every node has a copy of its own of what leads share, as it has in life; else they look at the owner's,
         which takes less time to set up.
     """
-    settings, clock = settings or load_settings(), VirtualClock(NOW)
+    settings, clock = settings or load_settings(flags=PATIENT), VirtualClock(NOW)
     async with AsyncExitStack() as stack:
         settings_of_shared = msgspec.structs.replace(settings, store=StoreSettings(kind="memory"))
         paths = None if directory is None else Paths(directory)

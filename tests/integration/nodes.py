@@ -19,7 +19,7 @@ from kernel.errors import StoreUnavailable
 from kernel.settings import Settings
 from kernel.settings_sources import load_settings
 from tests.integration.fatal import tell
-from tests.integration.service import NOW
+from tests.integration.service import NOW, PATIENT
 from tests.patience import eventually
 
 SESSION_S = 2.0
@@ -36,7 +36,7 @@ def node_settings(topic: KafkaOptions, url: str, **more: object) -> Settings:
         "nodes.session_timeout_s": SESSION_S,
         "nodes.heartbeat_s": 0.1,
     }
-    return load_settings(None, {}, flags | more)
+    return load_settings(None, {}, PATIENT | flags | more)
 
 
 class Nodes:

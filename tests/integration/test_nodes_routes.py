@@ -27,7 +27,7 @@ from tests.integration.deciding import decide, define, put, reward
 from tests.integration.fronts import Node, Nodes, running_nodes
 from tests.integration.listening import Ear, listening
 from tests.integration.predicting import SCORING, cold, hot, predict
-from tests.integration.service import NOW, purchase, running
+from tests.integration.service import NOW, PATIENT, purchase, running
 from tests.integration.test_http_alerts import SPENT
 from tests.patience import eventually
 
@@ -109,7 +109,7 @@ async def test_a_batch_is_as_of_the_latest_of_its_owners(nodes: Nodes, monkeypat
 
 
 async def test_keys_are_checked_where_a_request_comes_in(tmp_path: Path) -> None:
-    settings = load_settings(None, {}, {"org.other.timezone": "UTC"})
+    settings = load_settings(None, {}, PATIENT | {"org.other.timezone": "UTC"})
     async with running_nodes(settings=settings, directory=tmp_path, options=OPTIONS, has_copies=True) as nodes:
         reader = create_key(tmp_path, org="other", scopes=["read"], clock=VirtualClock(NOW))
         writer = create_key(tmp_path, org="other", scopes=["ingest"], clock=VirtualClock(NOW))
