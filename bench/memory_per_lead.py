@@ -43,7 +43,7 @@ from kernel.ids import Position
 from kernel.settings import DEFAULT_ORG, OrgSettings
 from kernel.times import DAY_US, parse_rfc3339
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntities
+from projections.refolding import FoldedEntities
 
 AWAKE, PER_LEAD = 10_000, 50
 PASSING, TENTHS = 100_000, 10

@@ -34,7 +34,7 @@ from kernel.settings import ListsSettings, OrgSettings
 from kernel.settings_sources import load_settings
 from kernel.times import DAY_US
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntities
+from projections.refolding import FoldedEntities
 
 LEADS = 200_000
 EVENTS_OF_A_LEAD = 3

@@ -27,7 +27,7 @@ from kernel.ids import Position
 from kernel.metrics import METRICS
 from kernel.times import parse_rfc3339
 from projections.catalogue import Catalogue
-from projections.entity import refolded
+from projections.refolding import refolded
 from scoring import (
     accuracy,
     alert_rules,

@@ -17,11 +17,12 @@ from kernel.clock import Clock
 from kernel.ids import IdSource
 from kernel.settings import Settings
 from kernel.steps import finish_politely, releasing
-from projections.entity import FoldedEntity, refolding
+from projections.entity import FoldedEntity
+from projections.refolding import refolding
 
 
 class Engine:
-    """Used from one event loop.
+    """What parts of a service work with. Used from one event loop.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from kernel.clock import Clock
 from kernel.settings import BanditSettings, Settings
 from kernel.steps import Steps
 from kernel.times import SECOND_US
-from projections.entity import FoldedEntities
+from projections.refolding import FoldedEntities
 
 
 class FoldsByKind:

@@ -25,7 +25,8 @@ from kernel.steps import Steps
 from kernel.times import HOUR_US
 from projections.aggregators.runtime import BEFORE, NEVER
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntity, folding_on
+from projections.entity import FoldedEntity
+from projections.refolding import folding_on
 
 ZONE = 64  # versions to an entry of the map: 24 bytes
 WORTH_EVENTS = 256  # fewer are folded again sooner than a checkpoint is made and loaded

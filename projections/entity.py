@@ -8,23 +8,21 @@ or its next change is reached.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from eventstore.event import Event, NewEvent, Stream, order_key
-from eventstore.retraction import effecting, retracted_ids
 from eventstore.snapshots import Snapshot
 from eventstore.system import EVENT_RETRACTED, SYSTEM_ID_PREFIX
-from kernel.clock import Clock
 from kernel.errors import SnapshotCorrupt, SnapshotSchemaMismatch
 from kernel.ids import Position
-from kernel.steps import Steps, finish
 from projections.absence import AbsenceFold, AbsenceState
 from projections.aggregators.runtime import BEFORE, NEVER
 from projections.catalogue import Catalogue, Entities
-from projections.companion import Companion, CompanionKind, Companions, accompanying, is_first
+from projections.companion import Companion, CompanionKind, Companions, is_first
+from projections.poison import DeadLetter, tried
 from projections.selection import Selection
 
 #: Events folded between two prunings of what no window reaches.
@@ -32,19 +30,6 @@ _PRUNE_EVERY = 64
 
 #: The next changes of an entity that nobody has read: shared, since most are only folded.
 _UNREAD: list[int] = []
-
-#: Events refolded in one step: a few milliseconds.
-_STEP_EVENTS = 500
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """An event that a fold raised on, and what it raised. ``stream`` is where it stands, not kept in a snapshot."""
-
-    version: int
-    event_id: str
-    type: str
-    error: str
-    recorded_us: int
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -71,12 +56,12 @@ class FoldedEntity:
     floor_us : no read is earlier: the greatest ``recorded_us`` folded.
     answers : encoded answers that still hold, by whatever key their reader chose; emptied by every change.
     dead : events that raised, by version.
+    awaited : ids that were retracted before their event came; None for none.
     companions : the further folds of the stream; None while it has none.
     """
 
     __slots__ = (
         "_absences",
-        "_awaited",
         "_changes",
         "_dirty",
         "_first_us",
@@ -87,6 +72,7 @@ class FoldedEntity:
         "_values",
         "answers",
         "as_of_us",
+        "awaited",
         "catalogue",
         "companions",
         "dead",
@@ -115,7 +101,7 @@ class FoldedEntity:
         self.answers: dict[Any, Any] | None = None
         self.dead: dict[int, DeadLetter] | None = None
         self._pending: list[Event] | None = None
-        self._awaited: set[str] | None = None
+        self.awaited: set[str] | None = None
         self._absences: tuple[AbsenceState, ...] | None = None
         self._first_us: int | None = None  # what _first_absence_us said, until an absence changes
         self._values: list[tuple[Any, ...]] | None = None
@@ -132,23 +118,23 @@ class FoldedEntity:
             self.floor_us = recorded_us
         if event.id[0] == SYSTEM_ID_PREFIX:
             self._accompany(event)
-            return self._fold_system(event)
+            return self.fold_system(event)
         if self.companions is not None:
             self.companions.fold(event)
         self.has_outside_event = True
         if event.type == EVENT_RETRACTED:
             return False  # whether the id it names is in the state, only the log knows
-        if self._awaited is not None and event.id in self._awaited:
-            self._awaited.discard(event.id)
+        if self.awaited is not None and event.id in self.awaited:
+            self.awaited.discard(event.id)
             return True
         if event.at_us > recorded_us:
-            self._wait(event)
+            self.wait(event)
             return True
         if self._pending is not None:
             self._release(order_key(event))
         if self.dead is not None and any(letter.type == event.type for letter in self.dead.values()):
             return self._apply_carefully(event, False)
-        return self._apply(event, False)
+        return self.apply(event, False)
 
     def fold_by_time(self, events: Sequence[Event]) -> bool:
         """Take events in order of time instead of version, none of them the system's own. False as in ``fold``."""
@@ -161,7 +147,8 @@ class FoldedEntity:
         self.version, self.position = version, position
         return True
 
-    def _fold_system(self, event: Event) -> bool:
+    def fold_system(self, event: Event) -> bool:
+        """Note an effect of time that was written. Always True."""
         for index, absence in enumerate(self.catalogue.absences):
             if event.type == absence.absence.event_type:
                 self.catalogue.event_types.payload_of(event)
@@ -173,7 +160,7 @@ class FoldedEntity:
         if self.companions is None and is_first(self._kinds, event):
             self.companions = Companions(self.stream, self._kinds)
         if self.companions is not None:
-            self.companions.start(event, self.waiting, self._awaited or ())
+            self.companions.start(event, self.waiting, self.awaited or ())
             self.companions.fold(event)
 
     def companion(self, name: str) -> Companion | None:
@@ -187,7 +174,7 @@ class FoldedEntity:
             self._absences = tuple(AbsenceState() for _ in self.catalogue.absences)
         return self._absences[index]
 
-    def _apply(self, event: Event, is_ordered: bool) -> bool:
+    def apply(self, event: Event, is_ordered: bool) -> bool:
         """Fold one event whose time has come. False: too late for its place, or it raised."""
         at_us, recorded_us = event.at_us, event.recorded_us
         if recorded_us - at_us > self.catalogue.trigger_max_age_us and recorded_us > self.old_news_us:
@@ -217,7 +204,8 @@ class FoldedEntity:
             self.entities.compiled.prune(self.state, self.folded_us)
         return True
 
-    def _wait(self, event: Event) -> None:
+    def wait(self, event: Event) -> None:
+        """Keep an event until its time has come."""
         if self._pending is None:
             self._pending = []
         insort(self._pending, event, key=order_key)
@@ -225,9 +213,9 @@ class FoldedEntity:
 
     def _apply_carefully(self, event: Event, is_ordered: bool) -> bool:
         """Fold an event that may raise: tried on a copy first, and left out whole when it does."""
-        error = tried(self, event)
+        error = tried(self.entities, self.state, event)
         if error is None:
-            return self._apply(event, is_ordered)
+            return self.apply(event, is_ordered)
         self.dead = {**(self.dead or {}), event.version: error}
         return True
 
@@ -348,7 +336,7 @@ class FoldedEntity:
                 (e.version, e.position, e.id, e.type, e.at_us, e.recorded_us, e.data, e.source)
                 for e in self._pending or ()
             ],
-            awaited=sorted(self._awaited or ()),
+            awaited=sorted(self.awaited or ()),
             absences=self._absences,
             old_news_us=self.old_news_us,
             companions={} if self.companions is None else self.companions.dump(),
@@ -382,7 +370,7 @@ class FoldedEntity:
         entity.version, entity.position = snapshot.version, Position(saved.position)
         entity.floor_us, entity.folded_us = saved.floor_us, saved.folded_us
         entity.has_outside_event = saved.has_outside_event
-        entity._awaited = set(saved.awaited) or None
+        entity.awaited = set(saved.awaited) or None
         entity._pending = [entity._event(*each) for each in saved.pending] or None
         if saved.absences is not None and len(saved.absences) != len(catalogue.absences):
             raise SnapshotSchemaMismatch("another set of absences")
@@ -402,127 +390,3 @@ class FoldedEntity:
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Saved)
-
-
-def refolded(
-    stream: Stream,
-    number: int,
-    catalogue: Catalogue,
-    events: Sequence[Event],
-    *,
-    until_us: int | None = None,
-    known_at_us: int | None = None,
-) -> FoldedEntity:
-    """``refolding`` in one go: up to a few milliseconds per thousand events."""
-    return finish(refolding(stream, number, catalogue, events, until_us=until_us, known_at_us=known_at_us))
-
-
-def refolding(
-    stream: Stream,
-    number: int,
-    catalogue: Catalogue,
-    events: Sequence[Event],
-    *,
-    until_us: int | None = None,
-    known_at_us: int | None = None,
-    kinds: Sequence[CompanionKind] = (),
-) -> Steps[FoldedEntity]:
-    """The entity of a whole stream, folded in order of (time, id) up to a time; later events wait for theirs.
-
-    Retracted events are left out, and whole those on which the fold raises. ``known_at_us`` admits only what was
-    recorded by then. ``events`` are given by version, and the companions of ``kinds`` take all of them so.
-    """
-    known = [e for e in events if known_at_us is None or e.recorded_us <= known_at_us]
-    yield
-    counting, system = yield from effecting(known)
-    newest_us = max((e.recorded_us for e in known), default=BEFORE)
-    entity = yield from folding_on(
-        lambda: FoldedEntity(stream, number, catalogue, kinds), counting, newest_us if until_us is None else until_us
-    )
-    for event in system:
-        entity._fold_system(event)
-    yield
-    outside = {e.id for e in known} - {e.id for e in system}
-    entity.has_outside_event = bool(outside)
-    yield
-    entity._awaited = set(retracted_ids(known)) - outside or None
-    if known:
-        entity.version, entity.position = known[-1].version, known[-1].position
-        entity.floor_us = newest_us if until_us is None else BEFORE
-    entity.companions = yield from accompanying(stream, kinds, known)
-    return entity
-
-
-def folding_on(start: Callable[[], FoldedEntity], events: Sequence[Event], until_us: int) -> Steps[FoldedEntity]:
-    """What ``start`` makes, with the events folded that follow it in order of (time, id), up to a time.
-
-    Later events wait for theirs. Those on which the fold raises are left out whole, and are ``dead``.
-    """
-    dead: dict[int, DeadLetter] = {}
-    entity = None
-    while entity is None:
-        entity = yield from _fold_all(start(), events, dead, until_us)
-    entity.dead = dead or None
-    return entity
-
-
-def _fold_all(
-    entity: FoldedEntity, events: Sequence[Event], dead: dict[int, DeadLetter], until_us: int
-) -> Steps[FoldedEntity | None]:
-    """Fold in order, leaving out what is in ``dead``. None: another event raised; it was added, start again.
-
-    Events of a type that raised before are tried on a copy first, so that a lead with many of them is not
-    started again for each.
-    """
-    careful = {letter.type for letter in dead.values()}
-    for place, event in enumerate(events):
-        if place % _STEP_EVENTS == _STEP_EVENTS - 1:
-            yield
-        if event.version in dead:
-            continue
-        if event.at_us > until_us:
-            entity._wait(event)
-        elif event.type in careful and (error := tried(entity, event)) is not None:
-            dead[event.version] = error
-        elif not entity._apply(event, True):
-            dead[event.version] = tried(entity, event) or _letter(event, RuntimeError("raised once, not again"))
-            return None
-    entity.entities.compiled.prune(entity.state, entity.folded_us)
-    return entity
-
-
-def tried(entity: FoldedEntity, event: Event) -> DeadLetter | None:
-    """What the fold raises on the event, tried on a copy of the state; None when it does not."""
-    compiled = entity.entities.compiled
-    try:
-        step = entity.entities.steps.get(event.type)
-        if step is not None:
-            step.fold(compiled.load(compiled.dump(entity.state)), event.at_us, step.decode(event.data), True)
-    except Exception as error:  # noqa: BLE001 - this is where poison is recognised, and counted by its letter
-        return _letter(event, error)
-    return None
-
-
-def _letter(event: Event, error: Exception) -> DeadLetter:
-    return DeadLetter(event.version, event.id, event.type, f"{type(error).__name__}: {error}", event.recorded_us)
-
-
-class FoldedEntities:
-    """Makes the entities of all organisations, with their companions: handed to the actor host as its folds."""
-
-    def __init__(
-        self,
-        catalogue_of: Callable[[str], Catalogue],
-        clock: Clock,
-        kinds_of: Callable[[str], Sequence[CompanionKind]] = lambda org: (),
-    ) -> None:
-        self._catalogue_of, self._clock, self._kinds_of = catalogue_of, clock, kinds_of
-
-    def new(self, stream: Stream, number: int) -> FoldedEntity:
-        return FoldedEntity(stream, number, self._catalogue_of(stream.org), self._kinds_of(stream.org))
-
-    def load(self, stream: Stream, snapshot: Snapshot) -> FoldedEntity:
-        return FoldedEntity.load(stream, snapshot, self._catalogue_of(stream.org), self._kinds_of(stream.org))
-
-    def refold(self, stream: Stream, number: int, events: Sequence[Event]) -> Steps[FoldedEntity]:
-        return refolding(stream, number, self._catalogue_of(stream.org), events, kinds=self._kinds_of(stream.org))

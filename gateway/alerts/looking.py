@@ -21,7 +21,8 @@ from gateway.market import Markets
 from kernel.steps import finish_politely, releasing
 from kernel.times import SECOND_US
 from projections.aggregators.runtime import BEFORE
-from projections.entity import FoldedEntity, refolding
+from projections.entity import FoldedEntity
+from projections.refolding import refolding
 from scoring.alerts import ALERTS, AlertBook, look
 from scoring.events import ALERT_RAISED
 

@@ -23,7 +23,8 @@ from kernel.ids import Position
 from kernel.times import MAX_US, SECOND_US
 from projections.catalogue import Catalogue
 from projections.changes import Change, Shadow
-from projections.entity import FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import refolded
 
 Publish = Callable[[str, Change], None]
 #: Told of each event of a followed lead, in order, once, after the changes that came before it.

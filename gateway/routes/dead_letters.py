@@ -16,7 +16,7 @@ from gateway.routes.catalogue import CURSOR, LIMIT, json_response
 from gateway.routing import Content, Route
 from gateway.service import Service
 from kernel.times import format_time
-from projections.entity import DeadLetter
+from projections.poison import DeadLetter
 
 _PAGE = 500
 _DECODER = msgspec.msgpack.Decoder(DeadLetter)

@@ -20,7 +20,7 @@ from gateway.routes.features import FeaturesAnswer
 from gateway.routing import Content, Route
 from gateway.service import Service
 from projections.answer import encode_answer, own_part, span_answer
-from projections.entity import refolded
+from projections.refolding import refolded
 
 Time = str | float
 MAX_MEMBERS = 100

@@ -12,7 +12,8 @@ from kernel.ids import Position
 from kernel.settings import BrowsingSettings, EngagementWeights, OrgSettings
 from kernel.times import parse_time
 from projections.catalogue import Catalogue, registered
-from projections.entity import FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import refolded
 from tests.oracle.facts import Settings
 
 TYPES = registered([])

@@ -20,7 +20,8 @@ from kernel.settings import ListsSettings
 from kernel.times import DAY_US, MAX_US, MIN_US, format_time, parse_time
 from projections.catalogue import Catalogue
 from projections.changes import Change
-from projections.entity import FoldedEntities, FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import FoldedEntities, refolded
 from tests.property.folding import TYPES, admitted
 from tests.property.moments import as_of_times
 from tests.property.strategies import History, histories

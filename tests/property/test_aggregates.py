@@ -14,7 +14,8 @@ from kernel.ids import Position
 from kernel.settings import OrgSettings
 from kernel.times import DAY_US, HOUR_US, parse_rfc3339
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import refolded
 from tests.property import naive, probe
 from tests.property.folding import LEAD, differences, fold_live, values_at
 from tests.property.naive import Fact

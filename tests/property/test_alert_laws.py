@@ -28,7 +28,7 @@ from kernel.ids import IdSource
 from kernel.settings import AlertsSettings, OrgSettings, ServerSettings, Settings
 from kernel.times import DAY_US, SECOND_US
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntities
+from projections.refolding import FoldedEntities
 from scoring.alerts import resolved_event
 from scoring.events import SCORING_TYPES, AlertRule
 from scoring.ranking import Ranking

@@ -13,10 +13,10 @@ from eventstore.event import Event, Stream
 from eventstore.retraction import effective
 from kernel.steps import finish
 from projections.catalogue import Catalogue, Entities
-from projections.entity import refolded
 from projections.hindsight.behind import events_behind
 from projections.hindsight.explain import Explainer, Explanation
 from projections.hindsight.sieves import Past
+from projections.refolding import refolded
 from tests.oracle.facts import Settings
 from tests.property import test_aggregates as probes
 from tests.property.folding import LEAD, catalogue_of, stored

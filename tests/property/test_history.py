@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from eventstore.retraction import effective
 from kernel.steps import finish
 from kernel.times import DAY_US, HOUR_US, parse_rfc3339
-from projections.entity import refolded
 from projections.hindsight.history import history
+from projections.refolding import refolded
 from tests.oracle.facts import Settings
 from tests.property.folding import LEAD, catalogue_of, stored
 from tests.property.strategies import History, histories, org_settings

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from eventstore.event import Event, Stream
 from kernel.times import DAY_US, HOUR_US
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import refolded
 from tests.oracle.changes import first_change
 from tests.oracle.facts import Settings
 from tests.oracle.features import campaigns_ignored, ignored_event_id, lead_features, subject_features

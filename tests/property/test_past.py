@@ -17,7 +17,7 @@ from kernel.ids import Position
 from kernel.times import DAY_US, HOUR_US, MINUTE_US
 from projections import checkpoints
 from projections.checkpoints import Checkpoints
-from projections.entity import refolded
+from projections.refolding import refolded
 from tests.oracle.facts import Settings
 from tests.property.folding import catalogue_of, stored
 from tests.property.strategies import History, subject_histories

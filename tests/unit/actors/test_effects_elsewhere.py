@@ -14,7 +14,7 @@ from eventstore.store import Stored
 from eventstore.types import EventType, EventTypes, Payload
 from kernel.clock import VirtualClock
 from kernel.errors import StoreUnavailable
-from projections.entity import FoldedEntities
+from projections.refolding import FoldedEntities
 from tests.unit.projections.test_companion import ANN, CATALOGUE, KINDS, T0
 
 POLICY = Stream("default", "policy", "p")

@@ -15,7 +15,8 @@ from kernel.settings import OrgSettings
 from kernel.steps import finish
 from kernel.times import DAY_US, HOUR_US, SECOND_US
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntities, FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import FoldedEntities, refolded
 from tests.simulation.toy import Fired, ToyFolds, content, note
 
 T0 = 1_700_000_000 * SECOND_US

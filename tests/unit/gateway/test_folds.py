@@ -19,7 +19,7 @@ from gateway.folds import FoldsByKind, policy_folds
 from kernel.clock import VirtualClock
 from kernel.settings import BanditSettings
 from kernel.steps import finish
-from projections.entity import FoldedEntities
+from projections.refolding import FoldedEntities
 from tests.unit.bandit.logs import CATALOGUE, COLUMNS, NOON, POLICY, a_policy
 from tests.unit.bandit.test_policy_entity import a_settlement
 

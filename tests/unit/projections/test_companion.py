@@ -16,7 +16,8 @@ from kernel.steps import finish
 from kernel.times import SECOND_US
 from projections.catalogue import Catalogue
 from projections.companion import Companion
-from projections.entity import FoldedEntity, refolding
+from projections.entity import FoldedEntity
+from projections.refolding import refolding
 
 ANN = Stream("default", "lead", "ann")
 CATALOGUE = Catalogue("default", OrgSettings(packs=["commerce"]))

@@ -12,7 +12,8 @@ from kernel.errors import SnapshotSchemaMismatch
 from kernel.ids import Position
 from kernel.times import DAY_US
 from projections.catalogue import Catalogue
-from projections.entity import FoldedEntity, refolded
+from projections.entity import FoldedEntity
+from projections.refolding import refolded
 from tests.property.folding import LEAD, fold_live, values_at
 from tests.unit.projections.packs import Written, importable
 

@@ -11,8 +11,8 @@ from kernel.ids import Position
 from kernel.settings_scoring import ScoringSettings
 from kernel.steps import Steps, finish
 from kernel.times import DAY_US
-from projections.entity import refolded
 from projections.hindsight.walk import Walk
+from projections.refolding import refolded
 from scoring.dataset import Dataset, DatasetBuilder, Sampling
 from scoring.features import feature_set
 from scoring.knowledge import Knowledge, Past

@@ -1,7 +1,7 @@
 from kernel.steps import finish
 from kernel.times import DAY_US
-from projections.entity import refolded
 from projections.hindsight.walk import Walk
+from projections.refolding import refolded
 from tests.unit.projections.hindsight.world import LEAD, NOW, OWN, catalogue_of, stored
 
 
