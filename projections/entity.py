@@ -118,7 +118,8 @@ class FoldedEntity:
             self.floor_us = recorded_us
         if event.id[0] == SYSTEM_ID_PREFIX:
             self._accompany(event)
-            return self.fold_system(event)
+            self.fold_system(event)
+            return True
         if self.companions is not None:
             self.companions.fold(event)
         self.has_outside_event = True
@@ -147,13 +148,12 @@ class FoldedEntity:
         self.version, self.position = version, position
         return True
 
-    def fold_system(self, event: Event) -> bool:
-        """Note an effect of time that was written. Always True."""
+    def fold_system(self, event: Event) -> None:
+        """Note an effect of time that was written."""
         for index, absence in enumerate(self.catalogue.absences):
             if event.type == absence.absence.event_type:
                 self.catalogue.event_types.payload_of(event)
                 absence.written(self._absence(index), event)
-        return True
 
     def _accompany(self, event: Event) -> None:
         """Let the companions take a system event, which may be the first one for some of them."""

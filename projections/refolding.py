@@ -90,7 +90,7 @@ def _fold_all(
     Events of a type that raised before are tried on a copy first, so that a lead with many of them is not
     started again for each.
     """
-    careful = {letter.type for letter in dead.values()}
+    careful = {each.type for each in dead.values()}
     for place, event in enumerate(events):
         if place % _STEP_EVENTS == _STEP_EVENTS - 1:
             yield

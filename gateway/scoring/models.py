@@ -256,6 +256,7 @@ class ScoringModels:
         self._users.append(use)
 
     def tell_no_more(self, use: Callable[[OrgModels], None]) -> None:
+        """Tell it no more."""
         self._users.remove(use)
 
     def fold(self, event: Event) -> None:
